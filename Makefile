@@ -1,0 +1,366 @@
+# Collector: everything is built from here, without recursion. `make help` lists the targets.
+#
+#   BUILD=dir            where everything that is made goes (default: build)
+#   SANITIZE=address     or thread: instrumented, in $(BUILD)/<name>
+#   WERROR=1             warnings are errors
+#   V=1                  print the commands
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/bash
+
+BUILD    ?= build
+SANITIZE ?=
+ifneq ($(SANITIZE),)
+O := $(BUILD)/$(SANITIZE)
+else
+O := $(BUILD)
+endif
+GEN := $(O)/gen
+OBJ := $(O)/obj
+BIN := $(O)/bin
+LIB := $(O)/lib
+
+prefix  ?= /usr/local
+bindir  ?= $(prefix)/bin
+DESTDIR ?=
+VERSION := 0.1.0
+
+# ------------------------------------------------------------------ flags
+
+CC      ?= cc
+AR      ?= ar
+PROTOC  ?= protoc
+OPT     ?= -O2 -g
+PYTHON  ?= /usr/bin/python3
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion \
+	-Wswitch-enum -Wundef -Wno-format-truncation
+ifeq ($(shell $(CC) --version 2>/dev/null | grep -c clang),1)
+WARN := $(filter-out -Wno-format-truncation,$(WARN))
+endif
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+ifeq ($(SANITIZE),address)
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+SAN := -fsanitize=thread -fno-omit-frame-pointer
+else ifneq ($(SANITIZE),)
+$(error SANITIZE must be address or thread, not '$(SANITIZE)')
+endif
+
+PKGS     := grpc libprotobuf-c sqlite3 libevent libevent_pthreads jansson
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DCOLLECTOR_VERSION='"$(VERSION)"' \
+	-I. -isystem $(GEN) $(PKG_CFLAGS)
+CFLAGS   ?=
+ALL_CFLAGS := -std=c11 $(OPT) $(SAN) -pthread $(CFLAGS)
+LDLIBS   := -lgrpc -lgpr -lprotobuf-c -lsqlite3 -levent -levent_pthreads -ljansson -lm -lpthread
+ALL_LDFLAGS := $(SAN) -pthread -rdynamic $(LDFLAGS)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-8s %s\n'
+endif
+
+# ---------------------------------------------------------------- sources
+
+PROTO_SRC := \
+	collector/collection.proto \
+	collector/collection_repo.proto \
+	collector/collection_server.proto \
+	collector/common.proto \
+	collector/console.proto \
+	collector/daemon.proto \
+	collector/dispatcher.proto \
+	collector/registry.proto \
+	collector/worker.proto \
+	google/rpc/error_details.proto \
+	google/rpc/status.proto \
+	grpc/health/v1/health.proto \
+	grpc/reflection/v1/reflection.proto \
+	grpc/reflection/v1alpha/reflection.proto
+
+# Of others, as the system has them.
+WELL_KNOWN_SRC := \
+	google/protobuf/any.proto \
+	google/protobuf/descriptor.proto \
+	google/protobuf/duration.proto \
+	google/protobuf/empty.proto \
+	google/protobuf/field_mask.proto \
+	google/protobuf/struct.proto \
+	google/protobuf/timestamp.proto \
+	google/protobuf/wrappers.proto
+
+TEST_PROTO_SRC := \
+	tests/support/echo.proto
+
+BASE_SRC := \
+	common/base/alloc.c \
+	common/base/arena.c \
+	common/base/clock.c \
+	common/base/hash.c \
+	common/base/log.c \
+	common/base/map.c \
+	common/base/names.c \
+	common/base/random.c \
+	common/base/status.c \
+	common/base/strbuf.c \
+	common/base/utf8.c
+
+REFLECT_SRC := \
+	common/reflect/builtin.c
+
+STORE_SRC :=
+
+RPC_SRC :=
+
+DAEMON_SRC :=
+
+CLIENT_SRC :=
+
+REGISTRY_SRC :=
+
+REPO_SRC :=
+
+DISPATCHER_SRC :=
+
+WORKER_SRC :=
+
+CONSOLE_SRC :=
+
+CTL_SRC :=
+
+# One Check binary each; tests/unit/<area>/test_<module>.c
+UNIT_TESTS := \
+	tests/unit/base/test_arena.c \
+	tests/unit/base/test_hash.c \
+	tests/unit/base/test_map.c \
+	tests/unit/base/test_names.c \
+	tests/unit/base/test_random.c \
+	tests/unit/base/test_status.c \
+	tests/unit/base/test_strbuf.c \
+	tests/unit/base/test_utf8.c
+
+# Helpers linked into every unit test of C.
+TEST_SUPPORT_SRC :=
+
+# Programs that tests and benches run: <directory>/<name>.c, one file each.
+TEST_PROGRAMS :=
+
+DAEMONS := registry repo dispatcher worker console
+PROGRAMS := $(DAEMONS:%=$(BIN)/collector-%) $(BIN)/collectorctl
+
+# ------------------------------------------------------------------ rules
+
+LAYERS := base reflect store rpc daemon client
+base_SRC       := $(BASE_SRC)
+reflect_SRC    := $(REFLECT_SRC)
+store_SRC      := $(STORE_SRC)
+rpc_SRC        := $(RPC_SRC)
+daemon_SRC     := $(DAEMON_SRC)
+client_SRC     := $(CLIENT_SRC)
+registry_SRC   := $(REGISTRY_SRC)
+repo_SRC       := $(REPO_SRC)
+dispatcher_SRC := $(DISPATCHER_SRC)
+worker_SRC     := $(WORKER_SRC)
+console_SRC    := $(CONSOLE_SRC)
+ctl_SRC        := $(CTL_SRC)
+support_SRC    := $(TEST_SUPPORT_SRC)
+MODULES := $(LAYERS) $(DAEMONS) ctl support
+
+OUR_SRC := $(foreach m,$(MODULES),$($(m)_SRC)) \
+	$(wildcard $(DAEMONS:%=services/%/main.c) services/console/ctl/main.c) \
+	$(UNIT_TESTS) $(TEST_PROGRAMS)
+obj = $(patsubst %.c,$(OBJ)/%.o,$(1))
+
+PB_C := $(PROTO_SRC:%.proto=$(GEN)/%.pb-c.c) $(WELL_KNOWN_SRC:%.proto=$(GEN)/%.pb-c.c) \
+	$(TEST_PROTO_SRC:%.proto=$(GEN)/%.pb-c.c)
+PB_H := $(PB_C:.c=.h)
+PB_O := $(PB_C:$(GEN)/%.c=$(OBJ)/gen/%.o)
+FDS  := $(GEN)/builtin.fds
+PROTO_PATH := -Iproto -I. -I/usr/include
+PROTO_FILES := $(PROTO_SRC:%=proto/%) $(TEST_PROTO_SRC)
+
+# Whatever changes how objects are made rebuilds them.
+STAMP := $(O)/flags
+STAMP_TEXT := $(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) $(ALL_LDFLAGS) $(LDLIBS)
+ifneq ($(file <$(STAMP)),$(STAMP_TEXT))
+$(shell mkdir -p $(O))
+$(file >$(STAMP),$(STAMP_TEXT))
+endif
+
+.PHONY: all
+all: ## build every program
+all: $(PROGRAMS)
+
+.PHONY: $(DAEMONS) collectorctl
+$(DAEMONS): %: $(BIN)/collector-%
+collectorctl: $(BIN)/collectorctl
+
+# Named before the first compile, so that a missing library is not a page of errors.
+DEPS := $(O)/deps
+$(DEPS): deploy/install-deps.sh
+	@mkdir -p $(@D)
+	$(Q)./deploy/install-deps.sh --check
+	@touch $@
+
+$(GEN)/pb.stamp: $(PROTO_FILES) Makefile | $(DEPS)
+	@mkdir -p $(GEN)
+	$(say) PROTOC 'proto -> $(GEN)'
+	$(Q)$(PROTOC) $(PROTO_PATH) --c_out=$(GEN) $(PROTO_SRC:%=proto/%) $(WELL_KNOWN_SRC:%=/usr/include/%)
+	$(Q)$(PROTOC) $(PROTO_PATH) --c_out=$(GEN) $(TEST_PROTO_SRC)
+	@touch $@
+$(PB_C) $(PB_H): $(GEN)/pb.stamp ;
+
+$(FDS): $(PROTO_FILES) Makefile | $(DEPS)
+	@mkdir -p $(@D)
+	$(say) PROTOC $@
+	$(Q)$(PROTOC) $(PROTO_PATH) --include_imports --include_source_info \
+		--descriptor_set_out=$@ $(PROTO_SRC:%=proto/%) $(WELL_KNOWN_SRC:%=/usr/include/%)
+
+$(OBJ)/gen/%.o: $(GEN)/pb.stamp $(STAMP)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -I$(GEN) -w -c -o $@ $(GEN)/$*.c
+
+$(OBJ)/%.o: %.c $(STAMP) | $(GEN)/pb.stamp
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) -include common/base/banned.h -MMD -MP -c -o $@ $<
+
+# The descriptors of all our own protos, in the binary (.incbin).
+$(OBJ)/common/reflect/builtin.o: $(FDS)
+$(OBJ)/common/reflect/builtin.o: CPPFLAGS += -DBUILTIN_FDS='"$(FDS)"'
+
+define module_rules
+$(LIB)/lib$(1).a: $(call obj,$($(1)_SRC)) $(STAMP) Makefile
+	@mkdir -p $$(@D)
+	$(Q)rm -f $$@
+	$(Q)$(AR) rcs $$@ $(call obj,$($(1)_SRC))
+endef
+$(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
+
+$(LIB)/libpb.a: $(PB_O)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+# From the top layer down.
+COMMON_LIBS := $(addprefix $(LIB)/lib,$(addsuffix .a,client daemon rpc store reflect pb base))
+
+link = $(say) LINK $@; mkdir -p $(@D) && \
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+$(BIN)/collector-%: $(OBJ)/services/%/main.o $(LIB)/lib%.a $(COMMON_LIBS)
+	$(link)
+
+$(BIN)/collectorctl: $(OBJ)/services/console/ctl/main.o $(LIB)/libctl.a $(COMMON_LIBS)
+	$(link)
+
+# A test of services/<area> may use that service's objects; archives give what is needed.
+TEST_BIN := $(UNIT_TESTS:tests/unit/%.c=$(BIN)/unit/%)
+$(BIN)/unit/%: $(OBJ)/tests/unit/%.o $(LIB)/libsupport.a $(DAEMONS:%=$(LIB)/lib%.a) $(LIB)/libctl.a $(COMMON_LIBS)
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ)/tests/unit/$*.o $(LIB)/libsupport.a \
+		$(patsubst %,$(LIB)/lib%.a,$(filter $(DAEMONS) ctl,$(subst /, ,$*))) \
+		-Wl,--start-group $(COMMON_LIBS) -Wl,--end-group -lcheck -lsubunit $(LDLIBS)
+
+TEST_PROGRAM_BIN := $(TEST_PROGRAMS:%.c=$(BIN)/%)
+$(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
+	$(link)
+
+-include $(patsubst %.o,%.d,$(call obj,$(OUR_SRC)))
+
+# ---------------------------------------------------------- Python stubs
+
+PY := $(O)/py
+$(PY)/stamp: $(PROTO_FILES) Makefile | $(DEPS)
+	@mkdir -p $(PY)
+	$(say) PROTOC '$(PY)'
+	$(Q)$(PROTOC) $(PROTO_PATH) --python_out=$(PY) --grpc_out=$(PY) \
+		--plugin=protoc-gen-grpc=$$(command -v grpc_python_plugin) \
+		$(PROTO_SRC:%=proto/%) $(TEST_PROTO_SRC)
+	@touch $@
+
+# ---------------------------------------------------------------- targets
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@sed -n 's/^#   /  /p' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctrl-C
+run: all
+	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
+
+.PHONY: test test-unit test-daemon test-docs
+test: ## unit tests, end-to-end tests and README's commands
+test: test-unit test-daemon test-docs
+
+export COLLECTOR_BIN_DIR = $(abspath $(BIN))
+export COLLECTOR_PY_DIR = $(abspath $(PY))
+
+test-unit: ## the Check unit tests (T=name runs one)
+test-unit: $(TEST_BIN)
+	$(Q)tests/unit/run.sh $(BIN)/unit $(or $(T),$(UNIT_TESTS:tests/unit/%.c=%))
+
+test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
+test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
+	$(Q)$(PYTHON) tests/daemon/run.py $(T)
+
+test-docs: ## README's commands, run as written, their output compared
+test-docs: all $(PY)/stamp
+	$(Q)$(PYTHON) tests/docs/run.py README.md
+
+.PHONY: conformance
+conformance: ## Google's protobuf conformance tests, binary and JSON
+conformance: $(BIN)/tests/conformance/testee
+	$(Q)tests/conformance/run.sh $(O)
+
+.PHONY: bench
+bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
+bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)tests/bench/run.sh $(abspath $(BIN))
+
+.PHONY: lint check-headers format
+lint: ## layers, headers, format, static analysis, protos
+lint: check-headers compile_commands.json
+	$(Q)tests/lint/layers.sh
+	$(Q)tests/lint/format.sh
+	$(Q)tests/lint/tidy.sh $(O)
+	$(Q)tests/lint/proto.sh $(O)
+
+HEADERS := $(shell git ls-files '*.h' 2>/dev/null)
+check-headers: ## every header compiles alone
+check-headers: $(GEN)/pb.stamp
+	$(Q)for h in $(HEADERS); do \
+		$(CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -fsyntax-only -x c -include $$h /dev/null || exit 1; \
+	done; echo "headers: $(words $(HEADERS)) compile alone"
+
+format: ## apply .clang-format
+	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
+
+comma := ,
+compile_commands.json: Makefile
+	$(Q){ echo '['; sep=; for f in $(OUR_SRC); do \
+		printf '%s{"directory":"%s","file":"%s","command":"%s"}' "$$sep" '$(CURDIR)' $$f \
+		"$(CC) $(ALL_CFLAGS) $(WARN) $(subst ",\",$(subst ',,$(CPPFLAGS))) -include common/base/banned.h -c $$f"; sep=$$',\n'; \
+	done; echo; echo ']'; } >$@
+
+.PHONY: install
+install: ## install programs and the supervisor's configuration under DESTDIR/prefix
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(prefix)/share/collector
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(bindir)
+	install -m 644 deploy/supervisord.conf $(DESTDIR)$(prefix)/share/collector
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(BUILD) compile_commands.json

@@ -1,0 +1,114 @@
+/*
+ * Outbound calls: a client owns a loop thread and a cache of channels. Calls
+ * are made with protobuf-c messages or with raw bytes, synchronously on the
+ * caller's thread or with a callback on the loop thread. Thread-safe.
+ */
+#ifndef COMMON_RPC_CLIENT_H
+#define COMMON_RPC_CLIENT_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+
+struct rpc_client;
+struct rpc_channel;
+struct rpc_pending;
+
+/* Who the other side is decides what it is told. */
+enum rpc_trust {
+	RPC_TRUST_FOREIGN, /* handlers, backends, peers: no key, no credentials */
+	RPC_TRUST_DAEMON,  /* this collector's own daemons: the daemon key */
+};
+
+struct rpc_client_options {
+	const char *name;          /* this daemon's name, told to the other daemons; borrowed */
+	const char *daemon_key;    /* borrowed; NULL: none (collectorctl) */
+	size_t max_message_bytes;  /* inbound; 0: 16 MiB */
+	size_t max_unpacked_bytes; /* 0: 64 MiB */
+};
+
+struct rpc_client *rpc_client_new(const struct rpc_client_options *options);
+
+/* Calls must have ended. */
+void rpc_client_free(struct rpc_client *client);
+
+/*
+ * The channel to "host:port"; made at first use, kept and shared. Borrowed: it
+ * lives as long as the client. At most 4,096 targets; NULL: that bound is
+ * reached or the target is not host:port.
+ */
+struct rpc_channel *rpc_client_channel(struct rpc_client *client, const char *target,
+				       enum rpc_trust trust);
+
+/* Is it connected now? Starts connecting when it is not. */
+bool rpc_channel_is_ready(struct rpc_channel *channel);
+const char *rpc_channel_target(const struct rpc_channel *channel);
+
+struct rpc_header {
+	const char *key; /* lower case */
+	const char *value;
+};
+
+struct rpc_options {
+	int timeout_ms;          /* 0: 30,000, or what @parent has left */
+	bool wait_for_ready;     /* wait for a connection within the deadline */
+	void *parent;            /* the inbound call (struct rpc_call *) that this one serves: its
+				    deadline bounds, its request id and traceparent go along */
+	bool forward_caller;     /* over RPC_TRUST_DAEMON: act with the rights of @parent's caller
+				    instead of this daemon's own */
+	const struct rpc_header *headers;
+	size_t header_count;
+};
+
+/* What the far side sent besides the message; in the caller's arena. */
+struct rpc_outcome {
+	bool not_processed;  /* certain: the call did not reach a handler */
+	const struct rpc_header *trailers;
+	size_t trailer_count;
+};
+
+/*
+ * Call @method ("Get") of @service and wait. *ret_reply is in @arena. Returns
+ * the call's status; on failure @err has the message and, when the server told
+ * it, the field. A reply that does not parse is INTERNAL.
+ */
+enum status rpc_invoke(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
+		       const char *method, const ProtobufCMessage *request,
+		       const struct rpc_options *options, struct arena *arena,
+		       ProtobufCMessage **ret_reply, struct error *err) MUST_CHECK;
+
+/* The same by path ("/shop.v1.Orders/Ship") and with bytes. */
+enum status rpc_invoke_raw(struct rpc_channel *channel, const char *path, struct bytes request,
+			   const struct rpc_options *options, struct arena *arena,
+			   struct bytes *ret_reply, struct rpc_outcome *ret_outcome,
+			   struct error *err) MUST_CHECK;
+
+/*
+ * @done runs exactly once, on the client's loop thread; reply and outcome are
+ * borrowed for its duration. *ret_pending may be used with rpc_cancel() until
+ * then. Unary methods only.
+ */
+typedef void rpc_done(void *arg, enum status status, const struct error *err, struct bytes reply,
+		      const struct rpc_outcome *outcome);
+void rpc_start_raw(struct rpc_channel *channel, const char *path, struct bytes request,
+		   const struct rpc_options *options, rpc_done *done, void *arg,
+		   struct rpc_pending **ret_pending);
+void rpc_cancel(struct rpc_pending *pending);
+
+/* Pack @message into @arena. */
+struct bytes rpc_pack(const ProtobufCMessage *message, struct arena *arena);
+
+/*
+ * Check (depth, UTF-8, NUL) and unpack into @arena. INVALID_ARGUMENT with the
+ * field's path; RESOURCE_EXHAUSTED past the arena's limit.
+ */
+enum status rpc_unpack(const ProtobufCMessageDescriptor *type, struct bytes data,
+		       struct arena *arena, ProtobufCMessage **ret_message,
+		       struct error *err) MUST_CHECK;
+
+#endif

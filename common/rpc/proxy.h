@@ -1,0 +1,41 @@
+/*
+ * Forwarding a call that the server does not know, message by message, without
+ * parsing it: streams, metadata, deadline, cancellation, status and trailers
+ * are kept; two messages are read ahead per direction.
+ */
+#ifndef COMMON_RPC_PROXY_H
+#define COMMON_RPC_PROXY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/rpc/call.h"
+#include "common/rpc/client.h"
+
+/* How a forwarded call ended. */
+struct rpc_forwarded {
+	enum status status;
+	uint64_t request_bytes, response_bytes;
+	uint64_t duration_us;
+	bool cancelled;
+};
+
+struct rpc_route {
+	struct rpc_channel *channel;
+	/*
+	 * The caller's `authorization` and `cookie` go along only when the handler
+	 * was registered so. To own daemons (RPC_TRUST_DAEMON) never: they get the
+	 * verified caller instead.
+	 */
+	bool forward_authorization;
+	const struct rpc_header *headers; /* added; copied */
+	size_t header_count;
+	/* Told once, on any thread, when it is over; may be NULL. */
+	void (*done)(void *arg, const struct rpc_forwarded *result);
+	void *arg;
+};
+
+/* Only for calls given to rpc_fallback.route; ends the call. */
+void rpc_forward(struct rpc_call *call, const struct rpc_route *route);
+
+#endif
