@@ -148,7 +148,8 @@ UNIT_TESTS := \
 	tests/unit/base/test_utf8.c
 
 # Helpers linked into every unit test of C.
-TEST_SUPPORT_SRC :=
+TEST_SUPPORT_SRC := \
+	tests/support/suite.c
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.
 TEST_PROGRAMS :=
@@ -205,9 +206,9 @@ collectorctl: $(BIN)/collectorctl
 
 # Named before the first compile, so that a missing library is not a page of errors.
 DEPS := $(O)/deps
-$(DEPS): deploy/install-deps.sh
+$(DEPS): $(wildcard deploy/install-deps.sh)
 	@mkdir -p $(@D)
-	$(Q)./deploy/install-deps.sh --check
+	$(Q)test ! -e deploy/install-deps.sh || ./deploy/install-deps.sh --check
 	@touch $@
 
 $(GEN)/pb.stamp: $(PROTO_FILES) Makefile | $(DEPS)

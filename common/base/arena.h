@@ -32,8 +32,7 @@ void *arena_zalloc(struct arena *a, size_t size) __attribute__((returns_nonnull)
 char *arena_strdup(struct arena *a, const char *s) __attribute__((returns_nonnull));
 char *arena_strndup(struct arena *a, const char *s, size_t len)
 	__attribute__((returns_nonnull));
-void *arena_memdup(struct arena *a, const void *p, size_t len)
-	__attribute__((returns_nonnull));
+void *arena_memdup(struct arena *a, const void *p, size_t len) __attribute__((returns_nonnull));
 char *arena_printf(struct arena *a, const char *fmt, ...)
 	__attribute__((returns_nonnull, format(printf, 2, 3)));
 

@@ -14,7 +14,8 @@ static struct map_entry *find(const struct map *m, uint64_t hash, const char *ke
 
 	for (size_t i = hash & mask;; i = (i + 1) & mask) {
 		struct map_entry *e = &m->slots[i];
-		if (!e->key || (e->hash == hash && e->key_len == len && !memcmp(e->key, key, len)))
+		if (!e->key ||
+		    (e->hash == hash && e->key_len == len && !memcmp(e->key, key, len)))
 			return e;
 	}
 }

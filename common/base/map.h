@@ -39,7 +39,7 @@ void *map_remove(struct map *m, const char *key);
 /* The entry after @entry (NULL: the first) in no order; NULL at the end. */
 struct map_entry *map_next(const struct map *m, const struct map_entry *entry);
 
-#define map_for_each(m, entry)                                                                  \
+#define map_for_each(m, entry)                                                                 \
 	for (struct map_entry *entry = map_next((m), NULL); entry; entry = map_next((m), entry))
 
 #endif

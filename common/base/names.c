@@ -21,8 +21,8 @@ static enum status check_label(const char *name, const char *what, const char *f
 				   NAMES_NAMESPACE_MAX_BYTES);
 	for (size_t i = 0; i < len; i++)
 		if (!is_label_char(name[i]) || (!i && (name[i] == '_' || name[i] == '-')))
-			return error_field(err, field,
-					   "%s must match [a-z0-9][a-z0-9_-]{0,62}", what);
+			return error_field(err, field, "%s must match [a-z0-9][a-z0-9_-]{0,62}",
+					   what);
 	return STATUS_OK;
 }
 
@@ -41,7 +41,8 @@ enum status names_check_nested_namespace(const char *nested, const char *outer,
 {
 	if (!*nested || !strcmp(nested, names_namespace_or_default(outer)))
 		return STATUS_OK;
-	return error_field(err, field, "must be empty or equal to the request's namespace \"%s\"",
+	return error_field(err, field,
+			   "must be empty or equal to the request's namespace \"%s\"",
 			   names_namespace_or_default(outer));
 }
 
@@ -74,7 +75,8 @@ enum status names_check_id(const char *id, const char *field, struct error *err)
 	if (!len)
 		return error_field(err, field, "id is missing");
 	if (len > NAMES_ID_MAX_BYTES)
-		return error_field(err, field, "id is longer than %d bytes", NAMES_ID_MAX_BYTES);
+		return error_field(err, field, "id is longer than %d bytes",
+				   NAMES_ID_MAX_BYTES);
 	if (!utf8_valid(id, len))
 		return error_field(err, field, "id is not valid UTF-8");
 	if (has_control(id) || has_c1_control(id))
@@ -84,7 +86,8 @@ enum status names_check_id(const char *id, const char *field, struct error *err)
 
 static bool part_is_bad(const char *part, size_t len)
 {
-	return !len || (len == 1 && part[0] == '.') || (len == 2 && part[0] == '.' && part[1] == '.');
+	return !len || (len == 1 && part[0] == '.') ||
+	       (len == 2 && part[0] == '.' && part[1] == '.');
 }
 
 enum status names_check_path(const char *path, const char *field, struct error *err)

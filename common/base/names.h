@@ -41,8 +41,7 @@ enum status names_check_id(const char *id, const char *field, struct error *err)
  * A relative path, parts separated by single '/', none empty, "." or "..", no
  * control characters or backslashes, 512 bytes at most.
  */
-enum status names_check_path(const char *path, const char *field,
-			     struct error *err) MUST_CHECK;
+enum status names_check_path(const char *path, const char *field, struct error *err) MUST_CHECK;
 
 /* A fully qualified protobuf name, "shop.v1.Order", without a leading dot. */
 enum status names_check_symbol(const char *symbol, const char *field,

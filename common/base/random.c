@@ -32,8 +32,8 @@ void random_uuid7(uint64_t unix_ms, char out[UUID_TEXT_BYTES])
 {
 	uint64_t a = random_u64(), b = random_u64();
 
-	snprintf(out, UUID_TEXT_BYTES, "%08x-%04x-7%03x-%04x-%012llx", (unsigned)(unix_ms >> 16),
-		 (unsigned)(unix_ms & 0xffff), (unsigned)(a & 0xfff),
+	snprintf(out, UUID_TEXT_BYTES, "%08x-%04x-7%03x-%04x-%012llx",
+		 (unsigned)(unix_ms >> 16), (unsigned)(unix_ms & 0xffff), (unsigned)(a & 0xfff),
 		 (unsigned)(0x8000 | (a >> 12 & 0x3fff)),
 		 (unsigned long long)(b & 0xffffffffffffull));
 }

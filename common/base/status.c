@@ -84,7 +84,7 @@ void error_prefix_field(struct error *err, const char *prefix)
 
 	if (!err)
 		return;
-	snprintf(path, sizeof(path), "%s%s%s", prefix, err->field[0] && err->field[0] != '[' ? "." : "",
-		 err->field);
+	snprintf(path, sizeof(path), "%s%s%s", prefix,
+		 err->field[0] && err->field[0] != '[' ? "." : "", err->field);
 	memcpy(err->field, path, sizeof(path));
 }

@@ -26,7 +26,7 @@ enum status {
 	STATUS_UNAUTHENTICATED = 16,
 };
 
-#define MUST_CHECK       __attribute__((warn_unused_result))
+#define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 /*
@@ -37,7 +37,7 @@ enum status {
  */
 struct error {
 	enum status status;
-	char field[160];   /* "" when no single field is to blame */
+	char field[160]; /* "" when no single field is to blame */
 	char message[640];
 };
 

@@ -12,7 +12,7 @@
 
 struct dispatch_request {
 	const char *ns, *service, *method;
-	const char *target; /* "" routes by itself */
+	const char *target;     /* "" routes by itself */
 	const char *input_type; /* full message name */
 	struct bytes input;
 };
@@ -32,6 +32,7 @@ struct dispatch_answer {
 enum status dispatcher_client_dispatch(struct rpc_channel *dispatcher,
 				       const struct dispatch_request *request,
 				       const struct rpc_options *options, struct arena *arena,
-				       struct dispatch_answer *ret, struct error *err) MUST_CHECK;
+				       struct dispatch_answer *ret,
+				       struct error *err) MUST_CHECK;
 
 #endif

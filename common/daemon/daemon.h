@@ -52,8 +52,9 @@ enum daemon_name {
 struct daemon_spec {
 	enum daemon_name name;
 	const char *summary; /* one line for --help */
-	const struct daemon_option *options; /* its own, beside the common ones; ends with a NULL name */
-	size_t config_size;                  /* of the struct that the offsets point into */
+	const struct daemon_option
+		*options;   /* its own, beside the common ones; ends with a NULL name */
+	size_t config_size; /* of the struct that the offsets point into */
 	const struct rpc_fallback *(*fallback)(void *state); /* may be NULL */
 	/*
 	 * Before serving: open files, make the state, rpc_server_add() its services.

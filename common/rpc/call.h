@@ -95,9 +95,9 @@ const char *rpc_request_id(void *call);
 /* --------------------------------------------------------- who is calling */
 
 enum rpc_caller_kind {
-	RPC_CALLER_ADMIN,     /* a local user, where no tokens are configured */
-	RPC_CALLER_USER,      /* a named principal */
-	RPC_CALLER_DAEMON,    /* one of this collector's own daemons, for itself */
+	RPC_CALLER_ADMIN,  /* a local user, where no tokens are configured */
+	RPC_CALLER_USER,   /* a named principal */
+	RPC_CALLER_DAEMON, /* one of this collector's own daemons, for itself */
 };
 
 struct rpc_caller {

@@ -55,11 +55,11 @@ struct rpc_header {
 };
 
 struct rpc_options {
-	int timeout_ms;          /* 0: 30,000, or what @parent has left */
-	bool wait_for_ready;     /* wait for a connection within the deadline */
-	void *parent;            /* the inbound call (struct rpc_call *) that this one serves: its
+	int timeout_ms;      /* 0: 30,000, or what @parent has left */
+	bool wait_for_ready; /* wait for a connection within the deadline */
+	void *parent;        /* the inbound call (struct rpc_call *) that this one serves: its
 				    deadline bounds, its request id and traceparent go along */
-	bool forward_caller;     /* over RPC_TRUST_DAEMON: act with the rights of @parent's caller
+	bool forward_caller; /* over RPC_TRUST_DAEMON: act with the rights of @parent's caller
 				    instead of this daemon's own */
 	const struct rpc_header *headers;
 	size_t header_count;
@@ -67,7 +67,7 @@ struct rpc_options {
 
 /* What the far side sent besides the message; in the caller's arena. */
 struct rpc_outcome {
-	bool not_processed;  /* certain: the call did not reach a handler */
+	bool not_processed; /* certain: the call did not reach a handler */
 	const struct rpc_header *trailers;
 	size_t trailer_count;
 };
@@ -93,8 +93,8 @@ enum status rpc_invoke_raw(struct rpc_channel *channel, const char *path, struct
  * borrowed for its duration. *ret_pending may be used with rpc_cancel() until
  * then. Unary methods only.
  */
-typedef void rpc_done(void *arg, enum status status, const struct error *err, struct bytes reply,
-		      const struct rpc_outcome *outcome);
+typedef void rpc_done(void *arg, enum status status, const struct error *err,
+		      struct bytes reply, const struct rpc_outcome *outcome);
 void rpc_start_raw(struct rpc_channel *channel, const char *path, struct bytes request,
 		   const struct rpc_options *options, rpc_done *done, void *arg,
 		   struct rpc_pending **ret_pending);

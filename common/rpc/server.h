@@ -27,18 +27,19 @@ struct rpc_health;
 struct rpc_reflection_source;
 
 struct rpc_server_options {
-	const char *name;             /* the daemon's, for ErrorInfo.domain and logs; borrowed */
-	unsigned loops;               /* completion queues; 0: max(1, cores / 2) */
-	unsigned pool_threads;        /* 0: 4 */
-	unsigned pool_queue;          /* calls waiting for a pool thread; 0: 1024 */
-	size_t max_message_bytes;     /* inbound, each message; 0: 16 MiB */
-	size_t max_unpacked_bytes;    /* one call's arena for its request; 0: 64 MiB */
-	size_t memory_quota_bytes;    /* gRPC's buffers together; 0: 256 MiB */
-	unsigned max_calls;           /* live at once; past it RESOURCE_EXHAUSTED; 0: 10,000 */
-	int default_deadline_ms;      /* of unary calls that bring none; 0: 60,000 */
-	const char *daemon_key;       /* shared by this collector's daemons; NULL: believe nobody */
-	bool log_calls;               /* an access log line per call at info, else at debug */
-	const struct rpc_fallback *fallback; /* methods that nobody registered; NULL: UNIMPLEMENTED */
+	const char *name;          /* the daemon's, for ErrorInfo.domain and logs; borrowed */
+	unsigned loops;            /* completion queues; 0: max(1, cores / 2) */
+	unsigned pool_threads;     /* 0: 4 */
+	unsigned pool_queue;       /* calls waiting for a pool thread; 0: 1024 */
+	size_t max_message_bytes;  /* inbound, each message; 0: 16 MiB */
+	size_t max_unpacked_bytes; /* one call's arena for its request; 0: 64 MiB */
+	size_t memory_quota_bytes; /* gRPC's buffers together; 0: 256 MiB */
+	unsigned max_calls;        /* live at once; past it RESOURCE_EXHAUSTED; 0: 10,000 */
+	int default_deadline_ms;   /* of unary calls that bring none; 0: 60,000 */
+	const char *daemon_key; /* shared by this collector's daemons; NULL: believe nobody */
+	bool log_calls;         /* an access log line per call at info, else at debug */
+	const struct rpc_fallback
+		*fallback; /* methods that nobody registered; NULL: UNIMPLEMENTED */
 };
 
 /* What happens to a call of a method that is not registered with the server. */
@@ -105,6 +106,7 @@ void rpc_server_set_serving(struct rpc_server *s, const char *service, bool serv
  * Where reflection finds what was registered at run time, beside the built-ins.
  * Before rpc_server_start().
  */
-void rpc_server_set_reflection(struct rpc_server *s, const struct rpc_reflection_source *source);
+void rpc_server_set_reflection(struct rpc_server *s,
+			       const struct rpc_reflection_source *source);
 
 #endif
