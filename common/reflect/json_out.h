@@ -1,0 +1,43 @@
+/*
+ * Messages as JSON, straight from their wire bytes: as canonical proto3 JSON
+ * text, or as SQLite's JSONB. Output is appended to a buffer; after an error
+ * the buffer is as long as it was before.
+ *
+ * Keys are json_names, in the order of field numbers; map keys are sorted.
+ */
+#ifndef COMMON_REFLECT_JSON_OUT_H
+#define COMMON_REFLECT_JSON_OUT_H
+
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+#include "common/base/strbuf.h"
+
+struct pool;
+struct pool_message;
+
+enum json_out_flags {
+	JSON_OUT_INT64_NUMBERS = 1,    /* 64-bit integers as numbers, not as strings */
+	JSON_OUT_TIMESTAMP_NANOS = 2,  /* always nine fractional digits: sorts as text */
+	JSON_OUT_DURATION_SECONDS = 4, /* durations as numbers, not as "1.5s" */
+	JSON_OUT_LENIENT = 8,          /* no JSON form: null; an Any that cannot be shown:
+	                                  {"@type": url, "@bytes": base64} */
+	JSON_OUT_PROTO_NAMES = 16,     /* text only */
+	JSON_OUT_DEFAULTS = 32,        /* fields without presence even at their default */
+
+	/* What the store keeps for filters: see the "search dialect" in STORAGE.md. */
+	JSON_OUT_SEARCH = JSON_OUT_INT64_NUMBERS | JSON_OUT_TIMESTAMP_NANOS |
+			  JSON_OUT_DURATION_SECONDS | JSON_OUT_LENIENT | JSON_OUT_DEFAULTS,
+};
+
+/*
+ * INVALID_ARGUMENT: @message does not parse as @m, or (without JSON_OUT_LENIENT)
+ * holds a value that has no JSON form; err->field has the path.
+ */
+enum status wire_to_json(const struct pool *pool, const struct pool_message *m,
+			 struct bytes message, unsigned flags, struct strbuf *out,
+			 struct error *err) MUST_CHECK;
+enum status wire_to_jsonb(const struct pool *pool, const struct pool_message *m,
+			  struct bytes message, unsigned flags, struct strbuf *out,
+			  struct error *err) MUST_CHECK;
+
+#endif
