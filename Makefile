@@ -114,7 +114,19 @@ BASE_SRC := \
 	common/base/utf8.c
 
 REFLECT_SRC := \
-	common/reflect/builtin.c
+	common/reflect/builtin.c \
+	common/reflect/cwire.c \
+	common/reflect/declare.c \
+	common/reflect/descriptor.c \
+	common/reflect/jsonb.c \
+	common/reflect/link.c \
+	common/reflect/load.c \
+	common/reflect/pool.c \
+	common/reflect/rules.c \
+	common/reflect/scope.c \
+	common/reflect/trie.c \
+	common/reflect/validate.c \
+	common/reflect/wire.c
 
 STORE_SRC :=
 

@@ -116,6 +116,10 @@ struct pool_oneof {
 	const struct pool_field *const *fields;
 };
 
+struct pool_range {
+	int64_t first, last; /* both included */
+};
+
 struct pool_message {
 	const char *full_name;
 	const char *name;
@@ -131,6 +135,8 @@ struct pool_message {
 	bool is_message_set;
 	bool has_required;  /* itself, not in its sub-messages */
 	bool is_extendable; /* has extension ranges */
+	uint32_t extension_range_count;
+	const struct pool_range *extension_ranges; /* sorted */
 	/* dense[number] for numbers below dense_count. */
 	uint32_t dense_count;
 	const struct pool_field *const *dense;

@@ -36,7 +36,7 @@ void pool_unref(struct pool *pool);
 /*
  * Add @count serialized FileDescriptorProtos, in any order, to @base. The bytes
  * are copied. All of them are linked, or nothing is added. A file that @base
- * has already is skipped when the bytes are the same. *ret_pool is a new
+ * has already is skipped when the bytes are the same, comments apart. *ret_pool is a new
  * reference, of @base itself when nothing was new.
  *
  * INVALID_ARGUMENT: not a descriptor, a rule of the language is broken, an import or type
