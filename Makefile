@@ -146,7 +146,24 @@ WORKER_SRC :=
 
 CONSOLE_SRC :=
 
-CTL_SRC :=
+CTL_SRC := \
+	services/console/ctl/arguments.c \
+	services/console/ctl/collection_commands.c \
+	services/console/ctl/console_commands.c \
+	services/console/ctl/describe.c \
+	services/console/ctl/dispatcher_commands.c \
+	services/console/ctl/filter.c \
+	services/console/ctl/import.c \
+	services/console/ctl/labels.c \
+	services/console/ctl/output.c \
+	services/console/ctl/paging.c \
+	services/console/ctl/protoc.c \
+	services/console/ctl/record_commands.c \
+	services/console/ctl/registry_commands.c \
+	services/console/ctl/rpc_commands.c \
+	services/console/ctl/session.c \
+	services/console/ctl/status_commands.c \
+	services/console/ctl/workflow_commands.c
 
 # One Check binary each; tests/unit/<area>/test_<module>.c
 UNIT_TESTS := \

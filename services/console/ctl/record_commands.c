@@ -1,0 +1,409 @@
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/reflect/json_in.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/wire.h"
+#include "services/console/ctl/command.h"
+#include "services/console/ctl/filter.h"
+#include "services/console/ctl/import.h"
+#include "services/console/ctl/labels.h"
+#include "services/console/ctl/output.h"
+#include "services/console/ctl/paging.h"
+#include "services/console/ctl/record.h"
+#include "services/console/ctl/session.h"
+
+enum { DEFAULT_LIMIT = 20, MAX_COLUMNS = 32, DEFAULT_COLUMNS = 4 };
+
+enum status record_type_of(struct session *s, const char *collection,
+			   const struct pool_message **ret_type, struct error *err)
+{
+	json_t *reply;
+	enum status status = session_call(
+		s, "/collector.CollectionService/Describe",
+		json_pack("{s:s, s:s}", "namespace", s->ns, "collectionName", collection),
+		&reply, err);
+
+	if (status != STATUS_OK)
+		return status;
+	const char *name = json_text(
+		json_object_get(json_object_get(reply, "collectionDefinition"), "messageType"),
+		"messageName");
+	status = *name ? session_message_type(s, name, ret_type, err)
+		       : error_set(err, STATUS_FAILED_PRECONDITION,
+				   "collection %s has no type: name one with --type",
+				   collection);
+	json_decref(reply);
+	return status;
+}
+
+static enum status type_for(struct session *s, const struct arguments *args,
+			    const char *collection, const struct pool_message **ret_type,
+			    struct error *err)
+{
+	const char *name = arguments_value(args, "type");
+
+	return name ? session_message_type(s, name, ret_type, err)
+		    : record_type_of(s, collection, ret_type, err);
+}
+
+void record_put_create(struct strbuf *out, const char *ns, const char *collection,
+		       const char *id, const char *type, struct bytes item)
+{
+	wire_add_string(out, 1, ns);
+	wire_add_string(out, 2, collection);
+	session_put_any(out, 3, type, item);
+	if (*id)
+		wire_add_string(out, 4, id);
+}
+
+static void put_labels(struct strbuf *out, unsigned number, const json_t *labels)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)labels, key, value)
+	{
+		size_t mark = wire_open(out, number);
+		wire_add_string(out, 1, key);
+		wire_add_string(out, 2, json_string_value(value));
+		wire_close(out, mark);
+	}
+}
+
+/* The item that -d gives, as wire bytes of the collection's type. */
+static enum status read_item(struct session *s, const struct arguments *args,
+			     const struct pool_message **ret_type, struct strbuf *out,
+			     struct error *err)
+{
+	AUTO_STRBUF text = STRBUF_INIT;
+	enum status status = type_for(s, args, args->positional[0], ret_type, err);
+
+	if (status == STATUS_OK)
+		status = session_read_data(args, &text, err);
+	if (status != STATUS_OK)
+		return status;
+	return json_to_wire(s->types, *ret_type, strbuf_str(&text), text.len, 0, out, err);
+}
+
+static int run_create(struct session *s, const struct arguments *args)
+{
+	AUTO_STRBUF item = STRBUF_INIT;
+	AUTO_STRBUF request = STRBUF_INIT;
+	const struct pool_message *type;
+	json_t *labels = NULL, *reply;
+	struct error err;
+
+	if (read_item(s, args, &type, &item, &err) != STATUS_OK ||
+	    labels_parse(args, "label", &labels, &err) != STATUS_OK)
+		return session_fail(&err);
+	record_put_create(&request, s->ns, args->positional[0],
+			  args->count > 1 ? args->positional[1] : "", type->full_name,
+			  bytes_of(item.buf, item.len));
+	put_labels(&request, 100, labels);
+	json_decref(labels);
+	if (session_call_bytes(s, "/collector.CollectionService/Create",
+			       bytes_of(request.buf, request.len), &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		printf("%s\n", json_text(reply, "id"));
+	json_decref(reply);
+	return 0;
+}
+
+static int run_update(struct session *s, const struct arguments *args)
+{
+	AUTO_STRBUF item = STRBUF_INIT;
+	AUTO_STRBUF request = STRBUF_INIT;
+	const struct pool_message *type;
+	const char *path, *etag = arguments_value(args, "etag");
+	json_t *reply;
+	struct error err;
+
+	if (read_item(s, args, &type, &item, &err) != STATUS_OK)
+		return session_fail(&err);
+	wire_add_string(&request, 1, s->ns);
+	wire_add_string(&request, 2, args->positional[0]);
+	wire_add_string(&request, 3, args->positional[1]);
+	session_put_any(&request, 4, type->full_name, bytes_of(item.buf, item.len));
+	for (size_t i = 0; (path = arguments_nth(args, "mask", i)); i++)
+		wire_add_string(&request, 5, path);
+	if (etag)
+		wire_add_string(&request, 100, etag);
+	if (arguments_has(args, "allow-missing"))
+		wire_add_uint(&request, 101, 1);
+	if (session_call_bytes(s, "/collector.CollectionService/Update",
+			       bytes_of(request.buf, request.len), &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		printf("%s\n", args->positional[1]);
+	json_decref(reply);
+	return 0;
+}
+
+static int run_get(struct session *s, const struct arguments *args)
+{
+	json_t *reply;
+	struct error err;
+
+	if (session_call(s, "/collector.CollectionService/Get",
+			 json_pack("{s:s, s:s, s:s}", "namespace", s->ns, "collectionName",
+				   args->positional[0], "id", args->positional[1]),
+			 &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON) {
+		output_json(reply);
+	} else {
+		json_t *item = json_object_get(reply, "item");
+		json_object_del(item, "@type");
+		output_json(item);
+	}
+	json_decref(reply);
+	return 0;
+}
+
+static int run_delete(struct session *s, const struct arguments *args)
+{
+	struct error err;
+
+	for (size_t i = 1; i < args->count; i++)
+		if (session_call(s, "/collector.CollectionService/Delete",
+				 json_pack("{s:s, s:s, s:s, s:b}", "namespace", s->ns,
+					   "collectionName", args->positional[0], "id",
+					   args->positional[i], "mustExist", 1),
+				 NULL, &err) != STATUS_OK)
+			return session_fail(&err);
+	return 0;
+}
+
+/* ----------------------------------------------------------------- tables */
+
+/* The first few plain fields of the type of @item, or those that --columns names. */
+static size_t choose_columns(struct session *s, const struct arguments *args,
+			     const json_t *item, const char *columns[MAX_COLUMNS])
+{
+	const char *chosen = arguments_value(args, "columns");
+	const char *url = json_text(item, "@type"), *slash = strrchr(url, '/');
+	const struct pool_message *type =
+		slash ? pool_message(s->types, slash + 1, strlen(slash + 1)) : NULL;
+	size_t n = 0;
+
+	while (chosen && *chosen && n < MAX_COLUMNS) {
+		size_t len = strcspn(chosen, ",");
+		columns[n++] = arena_strndup(&s->arena, chosen, len);
+		chosen += len + (chosen[len] == ',');
+	}
+	for (uint32_t i = 0; !n && type && i < type->field_count; i++) {
+		size_t plain = 0;
+		for (; i < type->field_count && plain < DEFAULT_COLUMNS; i++) {
+			const struct pool_field *f = &type->fields[i];
+			if (!f->repeated && !f->type_message && f->type != POOL_TYPE_BYTES)
+				columns[n + plain++] = f->json_name;
+		}
+		n += plain;
+	}
+	return n;
+}
+
+/* The value at a dotted path of JSON names or proto names. */
+static const json_t *value_at(struct session *s, const json_t *item, const char *path)
+{
+	const char *url = json_text(item, "@type"), *slash = strrchr(url, '/');
+	const struct pool_message *type =
+		slash ? pool_message(s->types, slash + 1, strlen(slash + 1)) : NULL;
+
+	while (item && *path) {
+		size_t len = strcspn(path, ".");
+		char *part AUTO_FREE = xstrndup(path, len);
+		const struct pool_field *f = type ? pool_field_by_name(type, part, len) : NULL;
+		item = json_object_get(item, f ? f->json_name : part);
+		type = f ? f->type_message : NULL;
+		path += len + (path[len] == '.');
+	}
+	return item;
+}
+
+static void print_records(struct session *s, const struct arguments *args, const json_t *items,
+			  const json_t *infos, const json_t *scores)
+{
+	const char *names[MAX_COLUMNS], *heads[MAX_COLUMNS + 3] = {"ID"};
+	size_t first = 1, n = choose_columns(s, args, json_array_get(items, 0), names), i;
+	struct table *t;
+	json_t *item;
+
+	if (scores)
+		heads[first++] = "SCORE";
+	for (i = 0; i < n; i++)
+		heads[first + i] = names[i];
+	heads[first + n] = NULL;
+	t = table_new(heads);
+	json_array_foreach(items, i, item)
+	{
+		table_add(t, json_text(json_array_get(infos, i), "id"));
+		if (scores)
+			table_addf(t, "%.3f", json_number_value(json_array_get(scores, i)));
+		for (size_t c = 0; c < n; c++)
+			table_add_json(t, value_at(s, item, names[c]));
+	}
+	table_print(t, "no records match");
+}
+
+static size_t limit_of(const struct arguments *args)
+{
+	const char *text = arguments_value(args, "limit");
+
+	return text ? strtoul(text, NULL, 10) : DEFAULT_LIMIT;
+}
+
+static int run_list(struct session *s, const struct arguments *args)
+{
+	const char *order = arguments_value(args, "order-by");
+	json_t *filter, *labels, *all;
+	struct error err;
+
+	if (filter_for_list(args, &filter, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (labels_parse(args, "label", &labels, &err) != STATUS_OK) {
+		json_decref(filter);
+		return session_fail(&err);
+	}
+	if (paging_collect(s, "/collector.CollectionService/List",
+			   json_pack("{s:s, s:s, s:o, s:s, s:o}", "namespace", s->ns,
+				     "collectionName", args->positional[0], "filter", filter,
+				     "orderBy", order ? order : "", "labelFilters", labels),
+			   "items", limit_of(args), &all, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON) {
+		output_json(all);
+	} else {
+		const json_t *items = json_object_get(all, "items");
+		const char *total = json_text(all, "totalCount");
+		print_records(s, args, items, json_object_get(all, "infos"), NULL);
+		fprintf(stderr, "%zu of %s\n", json_array_size(items), *total ? total : "0");
+	}
+	json_decref(all);
+	return 0;
+}
+
+static void print_found(struct session *s, const struct arguments *args, json_t *reply)
+{
+	json_t *items = json_array(), *infos = json_array(), *scores = json_array(), *r;
+	const char *total = json_text(reply, "totalCount");
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "results"), i, r)
+	{
+		json_t *score = json_object_get(r, "score");
+		json_array_append(items, json_object_get(r, "item"));
+		json_array_append(infos, json_object_get(r, "info"));
+		json_array_append_new(scores, score ? json_incref(score) : json_real(0));
+	}
+	print_records(s, args, items, infos, arguments_has(args, "text") ? scores : NULL);
+	fprintf(stderr, "%zu of %s\n", json_array_size(items), *total ? total : "0");
+	json_decref(items);
+	json_decref(infos);
+	json_decref(scores);
+}
+
+static int run_search(struct session *s, const struct arguments *args)
+{
+	const char *text = arguments_value(args, "text"),
+		   *order = arguments_value(args, "order-by");
+	json_t *filters, *labels, *reply;
+	struct error err;
+	bool descending =
+		order && strlen(order) > 5 && !strcmp(order + strlen(order) - 5, " desc");
+
+	if (filter_for_search(args, &filters, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (labels_parse(args, "label", &labels, &err) != STATUS_OK) {
+		json_decref(filters);
+		return session_fail(&err);
+	}
+	char *field AUTO_FREE =
+		xstrndup(order ? order : "", order ? strlen(order) - (descending ? 5 : 0) : 0);
+	if (session_call(s, "/collector.CollectionService/Search",
+			 json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:s, s:b, s:b}", "namespace",
+				   s->ns, "collectionName", args->positional[0], "fullText",
+				   text ? text : "", "filters", filters, "labelFilters", labels,
+				   "limit", (int)limit_of(args), "orderBy", field, "ascending",
+				   order && !descending, "ftsSyntax",
+				   arguments_has(args, "fts-syntax")),
+			 &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		print_found(s, args, reply);
+	json_decref(reply);
+	return 0;
+}
+
+static int run_import(struct session *s, const struct arguments *args)
+{
+	return import_run(s, args);
+}
+
+static const struct flag create_flags[] = {
+	{"data", 'd', "JSON|@FILE|-", "the record"},
+	{"type", 'T', "MESSAGE", "its type, where the collection has none"},
+	{"label", 'l', "KEY=VALUE", "a label; may be repeated"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag update_flags[] = {
+	{"data", 'd', "JSON|@FILE|-", "the record"},
+	{"type", 'T', "MESSAGE", "its type, where the collection has none"},
+	{"mask", 'm', "PATH", "change only this field; may be repeated"},
+	{"etag", 0, "ETAG", "only while the record is this one"},
+	{"allow-missing", 0, NULL, "create it when it is not there"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag list_flags[] = {
+	{"filter", 'f', "EXPRESSION", "path=value, !=, <, <=, >, >=, ~, 'path in [..]', path?"},
+	{"label", 'l', "KEY=VALUE", "only with this label; may be repeated"},
+	{"order-by", 's', "FIELDS", "such as 'section, installed_size_kb desc'"},
+	{"limit", 'L', "N", "at most so many; 0 for all (20)"},
+	{"columns", 'c', "A,B,C", "the fields that the table shows"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag search_flags[] = {
+	{"text", 'q', "WORDS", "full-text search, best first"},
+	{"fts-syntax", 0, NULL, "WORDS are an FTS5 expression"},
+	{"filter", 'f', "EXPRESSION", "path=value, !=, <, <=, >, >=, ~, 'path in [..]', path?"},
+	{"label", 'l', "KEY=VALUE", "only with this label; may be repeated"},
+	{"order-by", 's', "FIELD", "'field' or 'field desc'; the score without it"},
+	{"limit", 'L', "N", "at most so many (20)"},
+	{"columns", 'c', "A,B,C", "the fields that the table shows"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag import_flags[] = {
+	{"type", 'T', "MESSAGE", "the records' type, where the collection has none"},
+	{"in-flight", 0, "N", "records under way at once (64)"},
+	{"on-conflict", 0, "fail|skip|replace", "what to do with ids that exist (fail)"},
+	{"quiet", 'q', NULL, "no progress"},
+	{NULL, 0, NULL, NULL},
+};
+
+const struct command record_commands[] = {
+	{"record", "create", "COLLECTION [ID]", "store a record; prints its id", NULL,
+	 create_flags, 1, 2, run_create},
+	{"record", "get", "COLLECTION ID", "print a record", NULL, NULL, 2, 2, run_get},
+	{"record", "update", "COLLECTION ID", "replace a record, or some of its fields", NULL,
+	 update_flags, 2, 2, run_update},
+	{"record", "delete", "COLLECTION ID...", "delete records", NULL, NULL, 2, ARGUMENTS_MAX,
+	 run_delete},
+	{"record", "list", "COLLECTION", "list records", NULL, list_flags, 1, 1, run_list},
+	{"record", "search", "COLLECTION", "find records by text and fields", NULL,
+	 search_flags, 1, 1, run_search},
+	{"record", "import", "COLLECTION FILE|-", "store many records from JSON lines",
+	 "Each line is {\"id\": \"...\", \"item\": {...}}, or a record without an id.",
+	 import_flags, 2, 2, run_import},
+	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
