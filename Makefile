@@ -134,7 +134,8 @@ RPC_SRC :=
 
 DAEMON_SRC :=
 
-CLIENT_SRC :=
+CLIENT_SRC := \
+	common/client/daemon_client.c
 
 REGISTRY_SRC :=
 
