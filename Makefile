@@ -175,14 +175,20 @@ UNIT_TESTS := \
 	tests/unit/base/test_random.c \
 	tests/unit/base/test_status.c \
 	tests/unit/base/test_strbuf.c \
-	tests/unit/base/test_utf8.c
+	tests/unit/base/test_utf8.c \
+	tests/unit/ctl/test_arguments.c \
+	tests/unit/ctl/test_filter.c
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \
 	tests/support/suite.c
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.
-TEST_PROGRAMS :=
+TEST_PROGRAMS := \
+	tests/bench/bare_echo.c \
+	tests/bench/echo_server.c \
+	tests/bench/load.c \
+	tests/bench/raw_sqlite.c
 
 DAEMONS := registry repo dispatcher worker console
 PROGRAMS := $(DAEMONS:%=$(BIN)/collector-%) $(BIN)/collectorctl
@@ -358,7 +364,7 @@ conformance: $(BIN)/tests/conformance/testee
 .PHONY: bench
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
-	$(Q)tests/bench/run.sh $(abspath $(BIN))
+	$(Q)$(PYTHON) tests/bench/run.py
 
 .PHONY: lint check-headers format
 lint: ## layers, headers, format, static analysis, protos
