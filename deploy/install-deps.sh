@@ -163,19 +163,33 @@ sqlite_is_new_enough()
 	[[ -n $version ]] && dpkg --compare-versions "$version" ge "$sqlite_minimum"
 }
 
-# Debian 12 beside trixie, pinned so low that only what is asked for comes from it.
-add_trixie()
+# Nothing comes from trixie unasked, but its C library, once there, must come from
+# it whole: packages of one glibc fit no other's.
+write_trixie_pin()
+{
+	as_root tee "$trixie_pin" >/dev/null <<-EOF
+		Package: *
+		Pin: release n=trixie
+		Pin-Priority: 100
+
+		Package: src:glibc
+		Pin: release n=trixie
+		Pin-Priority: 500
+	EOF
+}
+
+install_sqlite_from_trixie()
 {
 	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-	echo "install-deps: adding Debian 13's suite trixie at priority 100, for SQLite alone"
-	printf 'Package: *\nPin: release n=trixie\nPin-Priority: 100\n' |
-		as_root tee "$trixie_pin" >/dev/null
+	echo "install-deps: taking SQLite from Debian 13's suite trixie, pinned at 100"
+	write_trixie_pin
 	if ! offers_suite trixie; then
 		echo "deb [signed-by=$keyring] http://deb.debian.org/debian trixie main" |
 			as_root tee "$trixie_list" >/dev/null
 		apt_get update
 	fi
+	apt_get install --no-install-recommends -t trixie libsqlite3-dev
 }
 
 packages_to_install()
@@ -204,6 +218,9 @@ install()
 	[[ -n $(problems) ]] || return 0
 	command -v apt-get >/dev/null ||
 		die "needs apt: Debian 13, Ubuntu 24.04 or later; elsewhere see --check for what to install"
+	if [[ -e $trixie_pin ]]; then
+		write_trixie_pin
+	fi
 	# Without lists nothing can be decided.
 	[[ -n $(candidate libgrpc-dev) ]] || apt_get update
 
@@ -233,10 +250,9 @@ install()
 			apt_get install --no-install-recommends "${missing[@]}"
 		}
 	fi
-	# Last: the other packages' libraries are matched to the C library of Debian 12.
+	# Last, so that the other packages are chosen as if there were no trixie.
 	if ((from_trixie)); then
-		add_trixie
-		apt_get install --no-install-recommends -t trixie libsqlite3-dev
+		install_sqlite_from_trixie
 	fi
 }
 
