@@ -132,7 +132,12 @@ STORE_SRC :=
 
 RPC_SRC :=
 
-DAEMON_SRC :=
+DAEMON_SRC := \
+	common/daemon/daemon.c \
+	common/daemon/data_dir.c \
+	common/daemon/notify.c \
+	common/daemon/numbers.c \
+	common/daemon/options.c
 
 CLIENT_SRC := \
 	common/client/daemon_client.c
@@ -177,7 +182,9 @@ UNIT_TESTS := \
 	tests/unit/base/test_strbuf.c \
 	tests/unit/base/test_utf8.c \
 	tests/unit/ctl/test_arguments.c \
-	tests/unit/ctl/test_filter.c
+	tests/unit/ctl/test_filter.c \
+	tests/unit/daemon/test_data_dir.c \
+	tests/unit/daemon/test_options.c
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \
