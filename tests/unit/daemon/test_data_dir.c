@@ -1,5 +1,6 @@
 #include "common/daemon/data_dir.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
