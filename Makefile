@@ -391,12 +391,10 @@ check-headers: $(GEN)/pb.stamp
 format: ## apply .clang-format
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
-comma := ,
-compile_commands.json: Makefile
-	$(Q){ echo '['; sep=; for f in $(OUR_SRC); do \
-		printf '%s{"directory":"%s","file":"%s","command":"%s"}' "$$sep" '$(CURDIR)' $$f \
-		"$(CC) $(ALL_CFLAGS) $(WARN) $(subst ",\",$(subst ',,$(CPPFLAGS))) -include common/base/banned.h -c $$f"; sep=$$',\n'; \
-	done; echo; echo ']'; } >$@
+compile_commands.json: export COMPILE = $(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) \
+	-DBUILTIN_FDS='"$(FDS)"' -include common/base/banned.h
+compile_commands.json: Makefile $(STAMP)
+	$(Q)$(PYTHON) tests/lint/compile_commands.py $(OUR_SRC) >$@
 
 .PHONY: install
 install: ## install programs and the supervisor's configuration under DESTDIR/prefix
