@@ -150,7 +150,10 @@ DISPATCHER_SRC :=
 
 WORKER_SRC :=
 
-CONSOLE_SRC :=
+CONSOLE_SRC := \
+	services/console/display.c \
+	services/console/gather.c \
+	services/console/rpc.c
 
 CTL_SRC := \
 	services/console/ctl/arguments.c \
