@@ -6,6 +6,9 @@
 
 #include "common/base/utf8.h"
 
+#undef error_set
+#undef error_field
+
 static const char *const names[] = {
 	[STATUS_OK] = "OK",
 	[STATUS_CANCELLED] = "CANCELLED",

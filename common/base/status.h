@@ -52,6 +52,13 @@ enum status error_set(struct error *err, enum status status, const char *fmt, ..
 enum status error_field(struct error *err, const char *field, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
+/* The analyzer sees one file at a time: tell it what these two return. */
+#ifdef __clang_analyzer__
+#define error_set(err, status, ...) (error_set(err, status, __VA_ARGS__), (status))
+#define error_field(err, field, ...)                                                           \
+	(error_field(err, field, __VA_ARGS__), STATUS_INVALID_ARGUMENT)
+#endif
+
 /* Put "prefix" before the field path that @err already has. */
 void error_prefix_field(struct error *err, const char *prefix);
 

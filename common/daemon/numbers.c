@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "collector/daemon.pb-c.h"
@@ -26,15 +27,18 @@ struct numbers {
 /* The second figure of /proc/self/statm is the resident set in pages. */
 static int64_t resident_bytes(void)
 {
-	long long total = 0, resident = 0;
+	char line[256];
+	long long pages = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
 
 	if (!f)
 		return 0;
-	if (fscanf(f, "%lld %lld", &total, &resident) != 2)
-		resident = 0;
+	if (fgets(line, sizeof(line), f)) {
+		const char *second = strchr(line, ' ');
+		pages = second ? strtoll(second, NULL, 10) : 0;
+	}
 	fclose(f);
-	return resident * sysconf(_SC_PAGESIZE);
+	return pages * sysconf(_SC_PAGESIZE);
 }
 
 static void put_methods(struct numbers *n, struct arena *arena,

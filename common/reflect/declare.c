@@ -246,7 +246,7 @@ static enum status declare_enum(struct linker *l, const char *scope,
 	e->value_count = (uint32_t)p->n_value;
 	e->values = values = arena_zalloc(arena_of(l), p->n_value * sizeof(*values));
 	for (uint32_t i = 0; i < e->value_count; i++) {
-		const char *full;
+		const char *full = "";
 
 		/* Values are siblings of their enum. */
 		status = declare_name(l, SYMBOL_ENUM_VALUE, scope, p->value[i]->name, e, i,
@@ -332,7 +332,7 @@ static enum status declare_oneofs(struct linker *l, struct pool_message *m,
 	m->oneofs = oneofs;
 	m->oneof_count = (uint32_t)p->n_oneof_decl;
 	for (uint32_t i = 0; i < m->oneof_count; i++) {
-		const char *full;
+		const char *full = "";
 		enum status status = declare_name(l, SYMBOL_ONEOF, m->full_name,
 						  p->oneof_decl[i]->name, m, i, &full);
 

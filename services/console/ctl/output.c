@@ -1,5 +1,6 @@
 #include "services/console/ctl/output.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,6 +104,7 @@ static void print_row(const struct table *t, const char *const *cells, const int
 
 void table_print(struct table *t, const char *when_empty)
 {
+	assert(t->column_count);
 	int *widths = xcalloc(t->column_count, sizeof(*widths));
 
 	for (size_t i = 0; i < t->column_count; i++)
