@@ -354,6 +354,10 @@ test: test-unit test-daemon test-docs
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
 
+.PHONY: test-programs
+test-programs: ## build what the tests run, and run nothing
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(PY)/stamp
+
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
 	$(Q)tests/unit/run.sh $(BIN)/unit $(or $(T),$(UNIT_TESTS:tests/unit/%.c=%))
