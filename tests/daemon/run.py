@@ -29,7 +29,7 @@ class Result(unittest.TestResult):
         super().__init__()
         self.name = name
         self.passed = 0
-        self._started = 0.0
+        self._started = time.monotonic()
 
     def startTest(self, test):
         super().startTest(test)

@@ -7,6 +7,7 @@ our protos, against real daemons. See daemons.py for the processes.
 import os
 import sys
 import threading
+import time
 import unittest
 from concurrent import futures
 
@@ -72,8 +73,9 @@ class _Stub:
 class Client:
     """Everything that can be called at one address."""
 
-    def __init__(self, address):
+    def __init__(self, address, process=None):
         self.address = address
+        self.process = process
         self.channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.registry = _Stub(registry_pb2_grpc.CollectorRegistryStub(self.channel))
         self.records = _Stub(collection_server_pb2_grpc.CollectionServiceStub(self.channel))
@@ -95,17 +97,21 @@ class Client:
     def wait_serving(self, service="", wanted=True):
         """Wait, told by the server, until the service is (not) SERVING."""
         request = health_pb2.HealthCheckRequest(service=service)
-
-        def watch():
-            stream = self.health.Watch(request, wait_for_ready=True, timeout=START_TIMEOUT_S)
-            for answer in stream:
-                if (answer.status == health_pb2.HealthCheckResponse.SERVING) == wanted:
-                    stream.cancel()
-                    return True
-            return False
-
-        eventually(watch, "%s at %s %s SERVING" % (
-            service or "daemon", self.address, "is" if wanted else "is not"))
+        what = "%s at %s %s SERVING" % (
+            service or "daemon", self.address, "is" if wanted else "is not")
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self.process is not None and not self.process.is_alive():
+                raise AssertionError("%s died; waited until %s" % (self.process.name, what))
+            try:
+                # Asked anew now and then, to see a daemon that died.
+                for answer in self.health.Watch(request, wait_for_ready=True, timeout=2):
+                    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+                    if serving == wanted:
+                        return
+            except grpc.RpcError:
+                pass
+        raise AssertionError("not within %d s: %s" % (START_TIMEOUT_S, what))
 
     def unary(self, method, request, timeout=CALL_TIMEOUT_S, metadata=None, **options):
         """Call a method by its path with bytes, as no generated stub would."""
@@ -250,7 +256,7 @@ class CollectorTest(unittest.TestCase):
     @classmethod
     def client(cls, name):
         """A client at a daemon's own port."""
-        client = Client(cls.cluster.address(name))
+        client = Client(cls.cluster.address(name), cls.cluster[name])
         cls._clients.append(client)
         return client
 
