@@ -130,7 +130,25 @@ REFLECT_SRC := \
 
 STORE_SRC :=
 
-RPC_SRC :=
+RPC_SRC := \
+	common/rpc/call.c \
+	common/rpc/client.c \
+	common/rpc/details.c \
+	common/rpc/fallback.c \
+	common/rpc/health.c \
+	common/rpc/identity.c \
+	common/rpc/kinds.c \
+	common/rpc/loop.c \
+	common/rpc/method_api.c \
+	common/rpc/outbox.c \
+	common/rpc/payload.c \
+	common/rpc/pool.c \
+	common/rpc/reflection_service.c \
+	common/rpc/server.c \
+	common/rpc/service.c \
+	common/rpc/stats.c \
+	common/rpc/status_code.c \
+	common/rpc/unary.c
 
 DAEMON_SRC := \
 	common/daemon/daemon.c \

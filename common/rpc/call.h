@@ -13,9 +13,15 @@
  * its call keeps it until the deadline, when the server ends it.
  *
  * Streaming methods: for client-streaming ones the method runs once for every
- * message, one at a time, and then with a NULL request at the half-close;
- * server-streaming ones may call reply() many times and end with
- * rpc_finish(call).
+ * message, one at a time, and then with a NULL request at the half-close; each
+ * request lives until the method returns. Server-streaming ones may call
+ * reply() many times and end with rpc_finish(call); a reply() that outruns its
+ * client waits, or on a loop thread ends the call with RESOURCE_EXHAUSTED.
+ *
+ * A cancelled call must be ended by its method too, as any other, so that its
+ * memory goes; what is then sent is dropped. Only a client-streaming call that
+ * is cut off before its half-close is ended by the server itself: who keeps
+ * such a call beyond its method's return takes rpc_hold().
  */
 #ifndef COMMON_RPC_CALL_H
 #define COMMON_RPC_CALL_H
@@ -38,6 +44,12 @@ void rpc_fail(void *call, enum status status, const char *fmt, ...) PRINTF_LIKE(
  * in grpc-status-details-bin, beside an ErrorInfo.
  */
 void rpc_fail_error(void *call, const struct error *err);
+
+/*
+ * The same, telling the caller that nothing was done and that another server
+ * may be asked instead.
+ */
+void rpc_fail_not_processed(void *call, const struct error *err);
 
 /* End a server-streaming call with OK. */
 void rpc_finish(void *call);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "common/rpc/call.h"
 
@@ -76,6 +77,12 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 		    const struct rpc_method_policy *policies);
 
 /*
+ * A serialized FileDescriptorSet to look for streaming flags in before the
+ * built-ins, for services that are added after this. Borrowed.
+ */
+void rpc_server_describe(struct rpc_server *s, struct bytes descriptor_set);
+
+/*
  * @address is "host:port"; port 0 picks one. *ret_port is the bound port.
  * UNAVAILABLE: the address cannot be bound.
  */
@@ -88,8 +95,12 @@ void rpc_server_start(struct rpc_server *s);
 /* NOT_SERVING for everyone; calls are still answered. */
 void rpc_server_drain(struct rpc_server *s);
 
-/* No new calls; wait up to @grace_ms for the live ones, then cancel them. */
-void rpc_server_stop(struct rpc_server *s, int grace_ms);
+/*
+ * No new calls; wait up to @grace_ms for the live ones, then cancel them. False:
+ * a method did not end its call even so; the server and what it uses must then
+ * not be freed, only the process ended.
+ */
+bool rpc_server_stop(struct rpc_server *s, int grace_ms);
 void rpc_server_free(struct rpc_server *s);
 
 /* Borrowed from the server. */

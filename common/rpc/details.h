@@ -1,0 +1,18 @@
+/*
+ * google.rpc.Status as it travels in grpc-status-details-bin. Private to
+ * common/rpc.
+ */
+#ifndef COMMON_RPC_DETAILS_H
+#define COMMON_RPC_DETAILS_H
+
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+#include "common/base/strbuf.h"
+
+/* Append a Status with an ErrorInfo and, if @err blames a field, a BadRequest. */
+void rpc_details_write(const struct error *err, const char *request_id, struct strbuf *out);
+
+/* Put the first field that the details blame into err->field; none: leave it. */
+void rpc_details_read(struct bytes details, struct error *err);
+
+#endif

@@ -1,0 +1,124 @@
+#include "common/rpc/loop.h"
+
+#include <grpc/support/time.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+enum {
+	TICK_MS = 1000,
+	EVENTS_PER_CLOCK = 256, /* a queue that is never empty must tick too */
+};
+
+struct rpc_loop {
+	grpc_completion_queue *queue;
+	void (*tick)(void *arg);
+	void *arg;
+	pthread_t thread;
+};
+
+static _Thread_local bool on_loop;
+
+bool rpc_on_loop(void)
+{
+	return on_loop;
+}
+
+static gpr_timespec in_ms(int ms)
+{
+	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+			    gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
+static void *loop_run(void *arg)
+{
+	struct rpc_loop *loop = arg;
+	gpr_timespec next_tick = in_ms(TICK_MS);
+	unsigned events = 0;
+
+	on_loop = true;
+	for (;;) {
+		grpc_event event = grpc_completion_queue_next(loop->queue, next_tick, NULL);
+		if (event.type == GRPC_QUEUE_SHUTDOWN)
+			return NULL;
+		if (event.type == GRPC_OP_COMPLETE) {
+			struct grpc_completion_queue_functor *tag = event.tag;
+			tag->functor_run(tag, event.success);
+			if (++events % EVENTS_PER_CLOCK ||
+			    gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), next_tick) < 0)
+				continue;
+		}
+		if (loop->tick)
+			loop->tick(loop->arg);
+		next_tick = in_ms(TICK_MS);
+	}
+}
+
+struct rpc_loop *rpc_loop_new(void (*tick)(void *arg), void *arg)
+{
+	struct rpc_loop *loop = xcalloc(1, sizeof(*loop));
+	sigset_t all, old;
+
+	loop->queue = grpc_completion_queue_create_for_next(NULL);
+	loop->tick = tick;
+	loop->arg = arg;
+	/* Signals belong to the daemon's event thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (pthread_create(&loop->thread, NULL, loop_run, loop))
+		abort();
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return loop;
+}
+
+grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop)
+{
+	return loop->queue;
+}
+
+void rpc_loop_free(struct rpc_loop *loop)
+{
+	if (!loop)
+		return;
+	grpc_completion_queue_shutdown(loop->queue);
+	pthread_join(loop->thread, NULL);
+	grpc_completion_queue_destroy(loop->queue);
+	free(loop);
+}
+
+/*
+ * The C API has no alarm, but to watch the state of a lame channel, which never
+ * changes, until a deadline is one.
+ */
+static grpc_channel *alarm_channel;
+static pthread_once_t alarm_once = PTHREAD_ONCE_INIT;
+
+static void make_alarm_channel(void)
+{
+	alarm_channel =
+		grpc_lame_client_channel_create("alarm", GRPC_STATUS_UNAVAILABLE, "alarm");
+}
+
+void rpc_alarm(grpc_completion_queue *queue, int delay_ms,
+	       struct grpc_completion_queue_functor *tag)
+{
+	pthread_once(&alarm_once, make_alarm_channel);
+	grpc_channel_watch_connectivity_state(alarm_channel, GRPC_CHANNEL_TRANSIENT_FAILURE,
+					      in_ms(delay_ms), queue, tag);
+}
+
+void rpc_batch(grpc_call *call, const grpc_op *ops, size_t count,
+	       struct grpc_completion_queue_functor *tag)
+{
+	grpc_call_error error = grpc_call_start_batch(call, ops, count, tag, NULL);
+
+	if (error != GRPC_CALL_OK) {
+		log_error("gRPC refused a batch: %s", grpc_call_error_to_string(error));
+		abort();
+	}
+}

@@ -1,0 +1,49 @@
+/*
+ * Completion queues and what is put on them. Private to common/rpc.
+ *
+ * Every tag given to gRPC is a struct grpc_completion_queue_functor embedded in
+ * its object; a loop is one queue and the one thread that polls it and calls
+ * the functors.
+ */
+#ifndef COMMON_RPC_LOOP_H
+#define COMMON_RPC_LOOP_H
+
+#include <grpc/grpc.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef void rpc_tag_run(struct grpc_completion_queue_functor *tag, int ok);
+
+static inline struct grpc_completion_queue_functor rpc_tag(rpc_tag_run *run)
+{
+	return (struct grpc_completion_queue_functor){.functor_run = run, .inlineable = 1};
+}
+
+#define rpc_container(pointer, type, member)                                                   \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+struct rpc_loop;
+
+/* @tick (may be NULL) runs on the loop's thread about once a second. */
+struct rpc_loop *rpc_loop_new(void (*tick)(void *arg), void *arg);
+grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop);
+
+/* Shut the queue down, run what is on it, join the thread. */
+void rpc_loop_free(struct rpc_loop *loop);
+
+/* Does the calling thread belong to a loop? Then it must not wait. */
+bool rpc_on_loop(void);
+
+/* Post @tag, as failed, in @delay_ms; it cannot be taken back. */
+void rpc_alarm(grpc_completion_queue *queue, int delay_ms,
+	       struct grpc_completion_queue_functor *tag);
+
+/*
+ * Start a batch whose operations are known to be legal: a refusal is a
+ * programming error. (A call that is over already completes its batches as
+ * failed instead of refusing them.)
+ */
+void rpc_batch(grpc_call *call, const grpc_op *ops, size_t count,
+	       struct grpc_completion_queue_functor *tag);
+
+#endif
