@@ -318,7 +318,14 @@ struct rpc_stats *rpc_server_stats(struct rpc_server *s)
 
 void rpc_server_set_serving(struct rpc_server *s, const char *service, bool serving)
 {
-	rpc_health_set(s->health, service, serving);
+	if (service) {
+		rpc_health_set(s->health, service, serving);
+		return;
+	}
+	for (const struct rpc_method *m = s->methods; m; m = m->next)
+		if (!m->index)
+			rpc_health_set(s->health, m->service->descriptor->name, serving);
+	rpc_health_set(s->health, "", serving);
 }
 
 void rpc_server_set_reflection(struct rpc_server *s, const struct rpc_reflection_source *source)

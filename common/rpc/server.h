@@ -108,7 +108,8 @@ struct rpc_pool *rpc_server_pool(struct rpc_server *s);
 struct rpc_stats *rpc_server_stats(struct rpc_server *s);
 
 /*
- * grpc.health.v1 for @service ("" is the whole server). Services that were
+ * grpc.health.v1 for @service ("" is the whole server; NULL is that and every
+ * service that was added so far). Services that were
  * added are SERVING from rpc_server_start() on unless set otherwise. Any thread.
  */
 void rpc_server_set_serving(struct rpc_server *s, const char *service, bool serving);
