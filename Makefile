@@ -403,6 +403,7 @@ lint: ## layers, headers, format, static analysis, protos
 lint: check-headers compile_commands.json
 	$(Q)tests/lint/layers.sh
 	$(Q)tests/lint/format.sh
+	$(Q)tests/lint/size.sh
 	$(Q)tests/lint/tidy.sh $(O)
 	$(Q)tests/lint/proto.sh $(O)
 
