@@ -143,6 +143,7 @@ RPC_SRC := \
 	common/rpc/outbox.c \
 	common/rpc/payload.c \
 	common/rpc/pool.c \
+	common/rpc/proxy.c \
 	common/rpc/reflection_service.c \
 	common/rpc/server.c \
 	common/rpc/service.c \
@@ -158,9 +159,16 @@ DAEMON_SRC := \
 	common/daemon/options.c
 
 CLIENT_SRC := \
-	common/client/daemon_client.c
+	common/client/daemon_client.c \
+	common/client/registry_client.c
 
-REGISTRY_SRC :=
+REGISTRY_SRC := \
+	services/registry/catalog.c \
+	services/registry/change.c \
+	services/registry/disk.c \
+	services/registry/rpc.c \
+	services/registry/service_file.c \
+	services/registry/tree.c
 
 REPO_SRC :=
 

@@ -1,0 +1,57 @@
+/* collector-registry: protobuf types and services, registered while it runs. */
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+#include "common/base/log.h"
+#include "common/daemon/daemon.h"
+#include "services/registry/catalog.h"
+#include "services/registry/rpc.h"
+
+struct registry {
+	struct catalog *catalog;
+	struct registry_rpc *rpc;
+};
+
+static void log_damage(void *arg, const char *path, const char *why)
+{
+	(void)arg;
+	log_warn("%s: %s; set aside, the rest is served", path, why);
+}
+
+static enum status open_registry(struct daemon *d, const void *config, void **ret_state,
+				 struct error *err)
+{
+	struct registry *r = xcalloc(1, sizeof(*r));
+	enum status status =
+		catalog_open(daemon_data_dir(d), log_damage, NULL, &r->catalog, err);
+
+	(void)config;
+	if (status != STATUS_OK) {
+		free(r);
+		return status;
+	}
+	r->rpc = registry_rpc_new(d, r->catalog);
+	*ret_state = r;
+	return STATUS_OK;
+}
+
+static void close_registry(void *state)
+{
+	struct registry *r = state;
+
+	registry_rpc_free(r->rpc);
+	catalog_close(r->catalog);
+	free(r);
+}
+
+static const struct daemon_spec spec = {
+	.name = DAEMON_REGISTRY,
+	.summary = "Registers protobuf types and services, keeps them as a tree of files.",
+	.open = open_registry,
+	.close = close_registry,
+};
+
+int main(int argc, char **argv)
+{
+	return daemon_run(&spec, argc, argv);
+}

@@ -1,0 +1,13 @@
+/* collector.CollectorRegistry over gRPC, and reflection of what is registered. */
+#ifndef SERVICES_REGISTRY_RPC_H
+#define SERVICES_REGISTRY_RPC_H
+
+struct catalog;
+struct daemon;
+struct registry_rpc;
+
+/* Adds the service to the daemon's server. @catalog is borrowed. */
+struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog);
+void registry_rpc_free(struct registry_rpc *r);
+
+#endif
