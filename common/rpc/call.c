@@ -30,6 +30,7 @@ static struct rpc_call *call_alloc(struct rpc_method *method, struct rpc_server_
 	c->on_closed = rpc_tag(call_closed);
 	c->method = method;
 	c->home = home;
+	c->stats = method->stats;
 	c->ops = method->service ? &rpc_service_ops : &rpc_fallback_ops;
 	c->request_slice = grpc_empty_slice();
 	atomic_init(&c->refs, 1);
@@ -239,6 +240,27 @@ void rpc_call_read(struct rpc_call *c)
 	op.data.recv_message.recv_message = &c->incoming;
 	hold(c);
 	rpc_batch(c->core, &op, 1, &c->on_read);
+}
+
+void rpc_call_set_headers(struct rpc_call *c, grpc_metadata *metadata, size_t count)
+{
+	pthread_mutex_lock(&c->mutex);
+	if (c->out.headers == OUTBOX_NONE) {
+		c->out.headers = OUTBOX_SET;
+		c->out.metadata = metadata;
+		c->out.metadata_count = count;
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
+bool rpc_call_read_failed(struct rpc_call *c)
+{
+	bool failed;
+
+	pthread_mutex_lock(&c->mutex);
+	failed = c->read_failed;
+	pthread_mutex_unlock(&c->mutex);
+	return failed;
 }
 
 bool rpc_call_push(struct rpc_call *c, grpc_byte_buffer *payload)

@@ -71,6 +71,7 @@ struct rpc_call {
 	struct grpc_completion_queue_functor on_new, on_read, on_closed;
 	struct rpc_method *method;
 	struct rpc_server_loop *home;
+	struct rpc_stats_slot *stats;
 	const struct rpc_call_ops *ops;
 	void *ops_state;
 	atomic_uint refs;
@@ -119,6 +120,12 @@ void rpc_call_read(struct rpc_call *c);
 
 /* Tell the operations when the call is over. False: it is watched or has ended already. */
 bool rpc_call_watch(struct rpc_call *c);
+
+/* The headers of the answer, unless they were sent. Borrowed until the call is freed. */
+void rpc_call_set_headers(struct rpc_call *c, grpc_metadata *metadata, size_t count);
+
+/* Did reading end because the call was cut off, not at a half-close? */
+bool rpc_call_read_failed(struct rpc_call *c);
 
 /* Queue a message. Takes ownership. False: the call has ended. */
 bool rpc_call_push(struct rpc_call *c, grpc_byte_buffer *payload);

@@ -71,7 +71,7 @@ void rpc_call_account(struct rpc_call *c, enum status status)
 	pthread_mutex_unlock(&c->mutex);
 	if (cancelled)
 		status = now >= c->deadline_ns ? STATUS_DEADLINE_EXCEEDED : STATUS_CANCELLED;
-	rpc_stats_record_at(c->method->stats, status, duration_ns);
+	rpc_stats_record_at(c->stats, status, duration_ns);
 	log_call(c, status, duration_ns);
 }
 
