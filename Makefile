@@ -115,14 +115,19 @@ BASE_SRC := \
 
 REFLECT_SRC := \
 	common/reflect/builtin.c \
+	common/reflect/calendar.c \
 	common/reflect/cwire.c \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
+	common/reflect/json_known.c \
+	common/reflect/json_out.c \
+	common/reflect/json_sink.c \
 	common/reflect/jsonb.c \
 	common/reflect/link.c \
 	common/reflect/load.c \
 	common/reflect/pool.c \
 	common/reflect/rules.c \
+	common/reflect/scan.c \
 	common/reflect/scope.c \
 	common/reflect/trie.c \
 	common/reflect/validate.c \

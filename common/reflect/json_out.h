@@ -22,11 +22,14 @@ enum json_out_flags {
 	JSON_OUT_LENIENT = 8,          /* no JSON form: null; an Any that cannot be shown:
 	                                  {"@type": url, "@bytes": base64} */
 	JSON_OUT_PROTO_NAMES = 16,     /* text only */
-	JSON_OUT_DEFAULTS = 32,        /* fields without presence even at their default */
+	JSON_OUT_SCALAR_DEFAULTS = 32, /* scalars without presence even at their default */
+	JSON_OUT_EMPTY_LISTS = 64,     /* empty lists and maps */
+	JSON_OUT_DEFAULTS = JSON_OUT_SCALAR_DEFAULTS | JSON_OUT_EMPTY_LISTS,
 
 	/* What the store keeps for filters: see the "search dialect" in STORAGE.md. */
 	JSON_OUT_SEARCH = JSON_OUT_INT64_NUMBERS | JSON_OUT_TIMESTAMP_NANOS |
-			  JSON_OUT_DURATION_SECONDS | JSON_OUT_LENIENT | JSON_OUT_DEFAULTS,
+			  JSON_OUT_DURATION_SECONDS | JSON_OUT_LENIENT |
+			  JSON_OUT_SCALAR_DEFAULTS,
 };
 
 /*

@@ -1,0 +1,340 @@
+#include "common/reflect/json_sink.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/utf8.h"
+#include "common/reflect/jsonb.h"
+
+static inline void put(struct json_sink *s, const void *data, size_t len)
+{
+	struct strbuf *out = s->out;
+
+	if (out->cap - out->len <= len)
+		strbuf_grow(out, len);
+	memcpy(out->buf + out->len, data, len);
+	out->len += len;
+	out->buf[out->len] = '\0';
+}
+
+static inline void put_header(struct json_sink *s, enum jsonb_type type, size_t size)
+{
+	uint8_t header[JSONB_HEADER_MAX_BYTES];
+
+	put(s, header, jsonb_put_header(header, type, size));
+}
+
+/* ------------------------------------------------------------ containers */
+
+struct json_mark json_sink_open(struct json_sink *s, enum json_container kind, size_t size_hint)
+{
+	struct json_mark mark = {s->out->len, 1};
+
+	if (!s->binary) {
+		strbuf_addch(s->out, kind == JSON_LIST ? '[' : '{');
+		return mark;
+	}
+	mark.header = jsonb_header_len(size_hint);
+	strbuf_grow(s->out, mark.header);
+	s->out->len += mark.header;
+	return mark;
+}
+
+void json_sink_close(struct json_sink *s, enum json_container kind, struct json_mark mark)
+{
+	struct strbuf *out = s->out;
+	const size_t size = out->len - mark.at - mark.header;
+	const unsigned need = jsonb_header_len(size);
+
+	if (!s->binary) {
+		strbuf_addch(out, kind == JSON_LIST ? ']' : '}');
+		return;
+	}
+	if (need != mark.header) {
+		strbuf_grow(out, JSONB_HEADER_MAX_BYTES);
+		memmove(out->buf + mark.at + need, out->buf + mark.at + mark.header, size);
+	}
+	jsonb_put_header((uint8_t *)out->buf + mark.at,
+			 kind == JSON_LIST ? JSONB_ARRAY : JSONB_OBJECT, size);
+	out->len = mark.at + need + size;
+	out->buf[out->len] = '\0';
+}
+
+void json_sink_field_key(struct json_sink *s, const struct pool_field *f, bool proto_name)
+{
+	if (s->binary) {
+		put(s, f->jsonb_key, f->jsonb_key_len);
+		return;
+	}
+	json_sink_next(s);
+	if (proto_name && !f->is_extension) {
+		strbuf_addch(s->out, '"');
+		put(s, f->name, f->name_len);
+		put(s, "\":", 2);
+	} else {
+		put(s, f->text_key, f->text_key_len);
+	}
+}
+
+void json_sink_plain_key(struct json_sink *s, const char *key)
+{
+	json_sink_next(s);
+	json_sink_plain(s, key, strlen(key));
+	json_sink_end_key(s);
+}
+
+/* --------------------------------------------------------------- scalars */
+
+void json_sink_null(struct json_sink *s)
+{
+	if (s->binary)
+		put_header(s, JSONB_NULL, 0);
+	else
+		put(s, "null", 4);
+}
+
+void json_sink_bool(struct json_sink *s, bool value)
+{
+	if (s->binary)
+		put_header(s, value ? JSONB_TRUE : JSONB_FALSE, 0);
+	else if (value)
+		put(s, "true", 4);
+	else
+		put(s, "false", 5);
+}
+
+void json_sink_plain(struct json_sink *s, const char *text, size_t len)
+{
+	if (s->binary) {
+		put_header(s, JSONB_TEXT, len);
+		put(s, text, len);
+		return;
+	}
+	strbuf_grow(s->out, len + 2);
+	strbuf_addch(s->out, '"');
+	put(s, text, len);
+	strbuf_addch(s->out, '"');
+}
+
+/* In JSONB, what has a point or an exponent is a FLOAT, all else an INT. */
+void json_sink_number(struct json_sink *s, const char *text, size_t len)
+{
+	enum jsonb_type type = JSONB_INT;
+
+	if (s->binary) {
+		for (size_t i = 0; i < len; i++)
+			if (text[i] == '.' || text[i] == 'e')
+				type = JSONB_FLOAT;
+		put_header(s, type, len);
+	}
+	put(s, text, len);
+}
+
+static void integer(struct json_sink *s, const char *text, size_t len, bool quoted)
+{
+	if (quoted) {
+		json_sink_plain(s, text, len);
+		return;
+	}
+	if (s->binary)
+		put_header(s, JSONB_INT, len);
+	put(s, text, len);
+}
+
+enum { INTEGER_MAX_BYTES = 24 };
+
+void json_sink_int(struct json_sink *s, int64_t value, bool quoted)
+{
+	char text[INTEGER_MAX_BYTES], *end = text + sizeof(text);
+	size_t len = json_digits(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+
+	if (value < 0)
+		*(end - ++len) = '-';
+	integer(s, end - len, len, quoted);
+}
+
+void json_sink_uint(struct json_sink *s, uint64_t value, bool quoted)
+{
+	char text[INTEGER_MAX_BYTES], *end = text + sizeof(text);
+	const size_t len = json_digits(end, value);
+
+	integer(s, end - len, len, quoted);
+}
+
+enum { DOUBLE_MAX_BYTES = 40 };
+
+/* Whole numbers, and those that millionths express exactly, without printf. */
+static size_t format_simple(char *out, double value)
+{
+	static const double millionths = 1e6, whole_max = 1e15, fraction_max = 1e9;
+	const double magnitude = fabs(value);
+	char digits[INTEGER_MAX_BYTES], *end = digits + sizeof(digits);
+	uint64_t scaled, fraction = 0, whole;
+	size_t len, n = 0;
+
+	if (magnitude < whole_max && magnitude == floor(magnitude)) {
+		whole = (uint64_t)magnitude;
+	} else if (magnitude < fraction_max && magnitude > 1e-3 &&
+		   nearbyint(magnitude * millionths) / millionths == magnitude) {
+		scaled = (uint64_t)nearbyint(magnitude * millionths);
+		whole = scaled / 1000000;
+		fraction = scaled % 1000000;
+	} else {
+		return 0;
+	}
+	if (signbit(value))
+		out[n++] = '-';
+	len = json_digits(end, whole);
+	memcpy(out + n, end - len, len);
+	n += len;
+	if (!fraction) {
+		/* Minus zero as an integer would lose its sign. */
+		if (whole || !signbit(value))
+			return n;
+		memcpy(out + n, ".0", 2);
+		return n + 2;
+	}
+	out[n++] = '.';
+	for (uint64_t unit = 100000; fraction; unit /= 10) {
+		out[n++] = (char)('0' + fraction / unit);
+		fraction %= unit;
+	}
+	return n;
+}
+
+static bool not_finite(struct json_sink *s, double value)
+{
+	if (isnan(value))
+		json_sink_plain(s, "NaN", 3);
+	else if (isinf(value) && value > 0)
+		json_sink_plain(s, "Infinity", 8);
+	else if (isinf(value))
+		json_sink_plain(s, "-Infinity", 9);
+	else
+		return false;
+	return true;
+}
+
+void json_sink_double(struct json_sink *s, double value)
+{
+	char text[DOUBLE_MAX_BYTES];
+	size_t len;
+
+	if (not_finite(s, value))
+		return;
+	len = format_simple(text, value);
+	for (int precision = 15; !len; precision++) {
+		const int n = snprintf(text, sizeof(text), "%.*g", precision, value);
+
+		if (precision == 17 || strtod(text, NULL) == value)
+			len = (size_t)n;
+	}
+	json_sink_number(s, text, len);
+}
+
+void json_sink_float(struct json_sink *s, float value)
+{
+	const double wide = (double)value;
+	char text[DOUBLE_MAX_BYTES];
+	size_t len = 0;
+
+	if (not_finite(s, wide))
+		return;
+	if (wide == floor(wide))
+		len = format_simple(text, wide);
+	for (int precision = 6; !len; precision++) {
+		const int n = snprintf(text, sizeof(text), "%.*g", precision, wide);
+
+		if (precision == 9 || strtof(text, NULL) == value)
+			len = (size_t)n;
+	}
+	json_sink_number(s, text, len);
+}
+
+/* --------------------------------------------------------------- strings */
+
+struct text_class {
+	bool escapes; /* has a quote, a backslash or a control character */
+	bool high;    /* has bytes from 0x80 on */
+};
+
+/* Eight bytes at a time: the top bit of a byte is set where it is below @n or equal to @c. */
+#define REPEAT(byte) (0x0101010101010101ull * (byte))
+
+static struct text_class classify(struct bytes text)
+{
+	const uint8_t *p = text.data, *end = p + text.size;
+	uint64_t high = 0, escapes = 0;
+
+	for (; end - p >= 8; p += 8) {
+		uint64_t word, quote, backslash;
+
+		memcpy(&word, p, sizeof(word));
+		quote = word ^ REPEAT('"');
+		backslash = word ^ REPEAT('\\');
+		high |= word & REPEAT(0x80);
+		escapes |= ((word - REPEAT(0x20)) & ~word) | ((quote - REPEAT(1)) & ~quote) |
+			   ((backslash - REPEAT(1)) & ~backslash);
+	}
+	escapes &= REPEAT(0x80);
+	for (; p < end; p++) {
+		high |= *p & 0x80;
+		escapes |= *p < 0x20 || *p == '"' || *p == '\\';
+	}
+	return (struct text_class){escapes != 0, high != 0};
+}
+
+bool json_sink_string(struct json_sink *s, struct bytes text)
+{
+	const struct text_class class = classify(text);
+
+	if (class.high && !utf8_valid((const char *)text.data, text.size))
+		return false;
+	if (s->binary) {
+		put_header(s, class.escapes ? JSONB_TEXTRAW : JSONB_TEXT, text.size);
+		put(s, text.data, text.size);
+	} else if (class.escapes) {
+		strbuf_addch(s->out, '"');
+		strbuf_add_json_escaped(s->out, (const char *)text.data, text.size);
+		strbuf_addch(s->out, '"');
+	} else {
+		json_sink_plain(s, (const char *)text.data, text.size);
+	}
+	return true;
+}
+
+void json_sink_base64(struct json_sink *s, struct bytes data)
+{
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *p = data.data;
+	const size_t len = (data.size + 2) / 3 * 4;
+	size_t left = data.size;
+	char *out;
+
+	if (s->binary)
+		put_header(s, JSONB_TEXT, len);
+	strbuf_grow(s->out, len + 2);
+	if (!s->binary)
+		strbuf_addch(s->out, '"');
+	out = s->out->buf + s->out->len;
+	for (; left >= 3; left -= 3, p += 3) {
+		*out++ = alphabet[p[0] >> 2];
+		*out++ = alphabet[(p[0] & 3) << 4 | p[1] >> 4];
+		*out++ = alphabet[(p[1] & 15) << 2 | p[2] >> 6];
+		*out++ = alphabet[p[2] & 63];
+	}
+	if (left) {
+		const unsigned second = left == 2 ? p[1] : 0;
+
+		*out++ = alphabet[p[0] >> 2];
+		*out++ = alphabet[(p[0] & 3) << 4 | second >> 4];
+		*out++ = left == 2 ? alphabet[(second & 15) << 2] : '=';
+		*out++ = '=';
+	}
+	*out = '\0';
+	s->out->len += len;
+	if (!s->binary)
+		strbuf_addch(s->out, '"');
+}
