@@ -125,10 +125,13 @@ REFLECT_SRC := \
 	common/reflect/jsonb.c \
 	common/reflect/link.c \
 	common/reflect/load.c \
+	common/reflect/mask.c \
+	common/reflect/normalize.c \
 	common/reflect/pool.c \
 	common/reflect/rules.c \
 	common/reflect/scan.c \
 	common/reflect/scope.c \
+	common/reflect/search.c \
 	common/reflect/trie.c \
 	common/reflect/validate.c \
 	common/reflect/wire.c
@@ -165,6 +168,8 @@ DAEMON_SRC := \
 
 CLIENT_SRC := \
 	common/client/daemon_client.c \
+	common/client/dispatch_records.c \
+	common/client/dispatcher_client.c \
 	common/client/registry_client.c
 
 REGISTRY_SRC := \
@@ -177,7 +182,19 @@ REGISTRY_SRC := \
 
 REPO_SRC :=
 
-DISPATCHER_SRC :=
+DISPATCHER_SRC := \
+	services/dispatcher/addresses.c \
+	services/dispatcher/bindings.c \
+	services/dispatcher/dispatch.c \
+	services/dispatcher/front.c \
+	services/dispatcher/handlers.c \
+	services/dispatcher/identity.c \
+	services/dispatcher/mesh.c \
+	services/dispatcher/native.c \
+	services/dispatcher/peers.c \
+	services/dispatcher/records.c \
+	services/dispatcher/rpc.c \
+	services/dispatcher/types.c
 
 WORKER_SRC :=
 
@@ -218,10 +235,18 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_arguments.c \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
-	tests/unit/daemon/test_options.c
+	tests/unit/daemon/test_options.c \
+	tests/unit/rpc/test_client.c \
+	tests/unit/rpc/test_pool.c \
+	tests/unit/rpc/test_proxy.c \
+	tests/unit/rpc/test_server.c \
+	tests/unit/rpc/test_stats.c \
+	tests/unit/rpc/test_status_code.c
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \
+	tests/support/echo_service.c \
+	tests/support/stream_client.c \
 	tests/support/suite.c
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.

@@ -35,4 +35,43 @@ enum status dispatcher_client_dispatch(struct rpc_channel *dispatcher,
 				       struct dispatch_answer *ret,
 				       struct error *err) MUST_CHECK;
 
+/* ------------------------------------------------- between two dispatchers */
+
+/* A ServeRequest in @arena. */
+struct bytes serve_request_pack(const struct dispatch_request *request, struct arena *arena);
+
+/* A ServeResponse; handled_by is its executor_id. INTERNAL: not one. */
+enum status serve_response_unpack(struct bytes data, struct arena *arena,
+				  struct dispatch_answer *ret, struct error *err) MUST_CHECK;
+
+struct connect_request {
+	const char *address;           /* where the caller may be dialled back */
+	const char *collector_id;      /* the caller's */
+	const char *nonce;             /* that a Ping to that address must echo */
+	const char *const *namespaces; /* that the caller serves; ends with NULL */
+};
+
+struct connect_answer {
+	const char *collector_id;
+	const char *const *namespaces; /* that the callee serves; ends with NULL */
+};
+
+/* Blocks. UNAVAILABLE: nobody there. The callee's refusals come as they are. */
+enum status dispatcher_client_connect(struct rpc_channel *peer,
+				      const struct connect_request *request,
+				      const struct rpc_options *options, struct arena *arena,
+				      struct connect_answer *ret, struct error *err) MUST_CHECK;
+
+struct ping_answer {
+	const char *collector_id;
+	const char *nonce; /* "": the caller is not known there */
+	const char *const *namespaces;
+};
+
+/* A PingRequest in @arena, and the answer to it. */
+struct bytes ping_request_pack(const char *collector_id, const char *nonce,
+			       struct arena *arena);
+enum status ping_response_unpack(struct bytes data, struct arena *arena,
+				 struct ping_answer *ret, struct error *err) MUST_CHECK;
+
 #endif

@@ -378,6 +378,9 @@ static bool may_pass(const grpc_slice *key, const struct rpc_route *route)
 	if (is_one_of(key, credentials))
 		return route->forward_authorization &&
 		       route->channel->trust == RPC_TRUST_FOREIGN;
+	for (size_t i = 0; i < route->header_count; i++)
+		if (rpc_slice_is(key, route->headers[i].key))
+			return false; /* the route says it anew */
 	return true;
 }
 

@@ -28,7 +28,7 @@ struct rpc_route {
 	 * verified caller instead.
 	 */
 	bool forward_authorization;
-	const struct rpc_header *headers; /* added; copied */
+	const struct rpc_header *headers; /* instead of the caller's of that name; copied */
 	size_t header_count;
 	/* Told once, on any thread, when it is over; may be NULL. */
 	void (*done)(void *arg, const struct rpc_forwarded *result);

@@ -1,0 +1,42 @@
+/*
+ * Binding methods to servers for good: records in system/dispatch_servers, and
+ * from there into the table of handlers. Blocks on the repo. Thread-safe.
+ */
+#ifndef SERVICES_DISPATCHER_BINDINGS_H
+#define SERVICES_DISPATCHER_BINDINGS_H
+
+#include "common/base/arena.h"
+#include "common/base/status.h"
+#include "common/client/dispatch_records.h"
+#include "common/rpc/client.h"
+
+struct bindings;
+struct dispatcher;
+
+/* @d is borrowed; its handlers must be there. */
+struct bindings *bindings_new(struct dispatcher *d);
+void bindings_free(struct bindings *b);
+
+/* Load the table, again and again until the repo answers; returns at once. */
+void bindings_start(struct bindings *b);
+
+/*
+ * Another dispatcher of the same repo may have bound what is missed here: load
+ * the table anew, unless that was done within the last second.
+ */
+void bindings_refresh(struct bindings *b);
+
+/*
+ * Bind, and remember it. UNAVAILABLE: the repo is away; nothing is bound then.
+ * RESOURCE_EXHAUSTED: HANDLERS_MAX.
+ */
+enum status bindings_add(struct bindings *b, const struct handler_record *record,
+			 const struct rpc_options *options, struct arena *arena,
+			 struct error *err) MUST_CHECK;
+
+/* NOT_FOUND: there is no such handler in @ns. */
+enum status bindings_remove(struct bindings *b, const char *ns, const char *id,
+			    const struct rpc_options *options, struct arena *arena,
+			    struct error *err) MUST_CHECK;
+
+#endif

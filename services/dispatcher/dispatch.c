@@ -1,0 +1,382 @@
+#include "services/dispatcher/dispatch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/base/strbuf.h"
+#include "common/client/dispatcher_client.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/wire.h"
+#include "common/rpc/call.h"
+#include "services/dispatcher/bindings.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/handlers.h"
+#include "services/dispatcher/peers.h"
+#include "services/dispatcher/records.h"
+#include "services/dispatcher/types.h"
+
+enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
+
+/* A dispatch under way; in the call's arena. */
+struct attempt {
+	struct dispatch *x;
+	struct handler *handler; /* being asked now */
+	struct peer *peer;
+	struct pool *pool; /* holds method */
+	const struct pool_method *method;
+	const struct handler *tried_handler;
+	const struct peer *tried[MAX_TRIES];
+	size_t tried_count;
+	uint64_t started_us;
+	unsigned local_tries;
+};
+
+static void try_next(struct attempt *a, const struct error *last);
+
+/* ------------------------------------------------------------------- ending */
+
+static void keep_history(const struct attempt *a, const struct dispatch_result *result)
+{
+	const struct dispatch *x = a->x;
+	char id[UUID_TEXT_BYTES];
+	uint64_t now = clock_unix_us();
+	struct dispatch_record record = {
+		.id = id,
+		.ns = x->ns,
+		.service = x->service,
+		.method = x->method,
+		.source_id = x->d->self.id,
+		.target_id = result->handled_by ? result->handled_by : "",
+		.status = result->envelope != STATUS_OK ? result->envelope : result->status,
+		.message =
+			result->envelope != STATUS_OK ? result->err.message : result->message,
+		.started_us = a->started_us,
+		.duration_us = now > a->started_us ? now - a->started_us : 0,
+		.request_bytes = x->input.size,
+		.response_bytes = result->output.size,
+		.candidates_tried = (int)(a->tried_count + a->local_tries),
+	};
+
+	random_uuid7(now / 1000, id);
+	records_put(x->d->records, DISPATCHES_COLLECTION, id, DISPATCH_TYPE,
+		    dispatch_record_pack(&record, rpc_arena(x->call)));
+}
+
+static void finish(struct attempt *a, const struct dispatch_result *result)
+{
+	if (!a->x->local_only)
+		keep_history(a, result);
+	pool_unref(a->pool);
+	a->x->finish(a->x, result);
+}
+
+static void finish_failed(struct attempt *a, const struct error *err, bool not_processed)
+{
+	struct dispatch_result result = {
+		.envelope = err->status, .err = *err, .not_processed = not_processed};
+
+	finish(a, &result);
+}
+
+/* ------------------------------------------------------------------ headers */
+
+enum status dispatch_via(const char *via, const char *self, struct arena *arena,
+			 const char **ret_via, struct error *err)
+{
+	size_t hops = 0, self_len = strlen(self);
+
+	for (const char *p = via ? via : ""; *p; hops++) {
+		size_t len = strcspn(p, ",");
+		if (len == self_len && !memcmp(p, self, len))
+			return error_set(err, STATUS_FAILED_PRECONDITION,
+					 "the call came back to collector %s: a loop (%s)",
+					 self, via);
+		p += len + (p[len] == ',');
+	}
+	if (hops >= DISPATCH_MAX_HOPS)
+		return error_set(err, STATUS_FAILED_PRECONDITION, "more than %d hops (%s)",
+				 DISPATCH_MAX_HOPS, via);
+	*ret_via = hops ? arena_printf(arena, "%s,%s", via, self) : self;
+	return STATUS_OK;
+}
+
+/* Whoever repeats a call under one key is told apart from who calls twice. */
+static size_t put_headers(const struct attempt *a, struct rpc_header headers[MAX_HEADERS])
+{
+	const char *key = rpc_metadata(a->x->call, DISPATCH_IDEMPOTENCY_HEADER);
+	size_t n = 0;
+
+	headers[n++] = (struct rpc_header){DISPATCH_NAMESPACE_HEADER, a->x->ns};
+	if (key)
+		headers[n++] = (struct rpc_header){DISPATCH_IDEMPOTENCY_HEADER, key};
+	return n;
+}
+
+/* ------------------------------------------------------------- local handler */
+
+static bool may_repeat(const struct attempt *a)
+{
+	return a->x->idempotent ||
+	       (a->method && a->method->idempotency != POOL_IDEMPOTENCY_UNKNOWN);
+}
+
+/* Nobody knows whether it was done: only what may be done twice goes on. */
+static bool may_try_next(const struct attempt *a, enum status status,
+			 const struct rpc_outcome *outcome)
+{
+	if (rpc_is_cancelled(a->x->call))
+		return false;
+	return outcome->not_processed || (status == STATUS_UNAVAILABLE && may_repeat(a));
+}
+
+static void finish_local(struct attempt *a, struct bytes output)
+{
+	struct dispatch_result result = {
+		.handled_by = a->x->d->self.id,
+		.message = "",
+		.output_type = a->method->output->full_name,
+		.output = output,
+	};
+	struct error err;
+
+	if (wire_validate(a->pool, a->method->output, output, 0, &err) != STATUS_OK) {
+		result.status = STATUS_INTERNAL;
+		result.message = "the handler's answer is not of the method's output type";
+		result.output_type = NULL;
+		result.output = bytes_of(NULL, 0);
+	}
+	finish(a, &result);
+}
+
+static void local_done(void *arg, enum status status, const struct error *err,
+		       struct bytes reply, const struct rpc_outcome *outcome)
+{
+	struct attempt *a = arg;
+	struct dispatch_result failed = {.handled_by = a->x->d->self.id};
+
+	a->tried_handler = a->handler;
+	handlers_done(a->handler);
+	a->handler = NULL;
+	if (status == STATUS_OK) {
+		finish_local(a, reply);
+	} else if (may_try_next(a, status, outcome)) {
+		try_next(a, err);
+	} else {
+		failed.status = status;
+		failed.message = err->message;
+		finish(a, &failed);
+	}
+}
+
+static void call_handler(struct attempt *a)
+{
+	struct rpc_header headers[MAX_HEADERS];
+	struct rpc_options options = {.parent = a->x->call, .headers = headers};
+	const char *path =
+		arena_printf(rpc_arena(a->x->call), "/%s/%s", a->x->service, a->x->method);
+
+	options.header_count = put_headers(a, headers);
+	options.timeout_ms = rpc_time_left_ms(a->x->call);
+	a->local_tries++;
+	rpc_start_raw(handler_channel(a->handler), path, a->x->input, &options, local_done, a,
+		      NULL);
+}
+
+/* The input must be what the method takes; NULL method: unknown here. */
+static enum status check_input(const struct attempt *a, struct error *err)
+{
+	const struct pool_message *type = a->method->input;
+	enum status status;
+
+	if (a->method->client_streaming || a->method->server_streaming)
+		return error_set(err, STATUS_FAILED_PRECONDITION,
+				 "%s streams: it can only be called natively",
+				 a->method->full_name);
+	if (strcmp(a->x->input_type, type->full_name))
+		return error_field(err, "input.type_url", "%s takes %s, not %s",
+				   a->method->full_name, type->full_name, a->x->input_type);
+	status = wire_validate(a->pool, type, a->x->input, 0, err);
+	if (status != STATUS_OK)
+		error_prefix_field(err, "input");
+	return status;
+}
+
+/* -------------------------------------------------------------------- peers */
+
+static void finish_peer(struct attempt *a, struct bytes reply)
+{
+	struct dispatch_answer answer;
+	struct dispatch_result result = {.message = ""};
+	struct error err;
+
+	if (serve_response_unpack(reply, rpc_arena(a->x->call), &answer, &err) != STATUS_OK) {
+		finish_failed(a, &err, false);
+		return;
+	}
+	result.handled_by = *answer.handled_by
+				    ? answer.handled_by
+				    : arena_strdup(rpc_arena(a->x->call), peer_id(a->peer));
+	result.status = answer.status;
+	result.message = answer.message;
+	result.output_type = *answer.output_type ? answer.output_type : NULL;
+	result.output = answer.output;
+	finish(a, &result);
+}
+
+static void peer_done_call(void *arg, enum status status, const struct error *err,
+			   struct bytes reply, const struct rpc_outcome *outcome)
+{
+	struct attempt *a = arg;
+	struct peer *peer = a->peer;
+
+	if (status == STATUS_OK)
+		finish_peer(a, reply);
+	else if (!*a->x->target && may_try_next(a, status, outcome))
+		try_next(a, err);
+	else
+		finish_failed(a, err, outcome->not_processed);
+	peer_done(peer);
+}
+
+static void call_peer(struct attempt *a)
+{
+	struct dispatch *x = a->x;
+	struct arena *arena = rpc_arena(x->call);
+	struct rpc_header headers[MAX_HEADERS];
+	struct rpc_options options = {.parent = x->call, .headers = headers};
+	struct dispatch_request request = {.ns = x->ns,
+					   .service = x->service,
+					   .method = x->method,
+					   .target = "",
+					   .input_type = x->input_type,
+					   .input = x->input};
+	struct error err;
+	const char *via;
+
+	if (dispatch_via(rpc_metadata(x->call, DISPATCH_VIA_HEADER), x->d->self.id, arena, &via,
+			 &err) != STATUS_OK) {
+		peer_done(a->peer);
+		finish_failed(a, &err, true);
+		return;
+	}
+	options.header_count = put_headers(a, headers);
+	headers[options.header_count++] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
+	options.timeout_ms = rpc_time_left_ms(x->call);
+	a->tried[a->tried_count++] = a->peer;
+	rpc_start_raw(peer_channel(a->peer), "/collector.CollectiveDispatcher/Serve",
+		      serve_request_pack(&request, arena), &options, peer_done_call, a, NULL);
+}
+
+/* ----------------------------------------------------------------- choosing */
+
+static void put_asked(const struct attempt *a, struct strbuf *out)
+{
+	strbuf_addf(out, "asked: %s (here)", a->x->d->self.id);
+	for (size_t i = 0; i < a->tried_count; i++)
+		strbuf_addf(out, ", %s", peer_id(a->tried[i]));
+}
+
+static void nobody(struct attempt *a, const struct error *last)
+{
+	const struct dispatch *x = a->x;
+	AUTO_STRBUF asked = STRBUF_INIT;
+	struct error err;
+
+	put_asked(a, &asked);
+	if (last)
+		error_set(&err, STATUS_UNAVAILABLE,
+			  "no handler of %s/%s in namespace %s can be reached now: %.200s; "
+			  "%.200s",
+			  x->service, x->method, x->ns, last->message, asked.buf);
+	else if (a->method)
+		error_set(&err, STATUS_UNAVAILABLE,
+			  "%s/%s is registered in namespace %s but has no handler; %.300s",
+			  x->service, x->method, x->ns, asked.buf);
+	else
+		error_set(&err, STATUS_NOT_FOUND, "nobody serves %s/%s in namespace %s; %.300s",
+			  x->service, x->method, x->ns, asked.buf);
+	finish_failed(a, &err, true);
+}
+
+static void try_next(struct attempt *a, const struct error *last)
+{
+	struct dispatch *x = a->x;
+
+	if (a->tried_handler && a->local_tries < MAX_TRIES) {
+		a->handler = handlers_take_other(x->d->handlers, x->ns, x->service, x->method,
+						 a->tried_handler);
+		if (a->handler) {
+			call_handler(a);
+			return;
+		}
+	}
+	a->peer = x->local_only || a->tried_count >= MAX_TRIES
+			  ? NULL
+			  : peers_take_serving(x->d->peers, x->ns, a->tried, a->tried_count);
+	if (a->peer)
+		call_peer(a);
+	else
+		nobody(a, last);
+}
+
+static void start_targeted(struct attempt *a)
+{
+	struct dispatch *x = a->x;
+	struct error err;
+
+	a->peer = peers_take(x->d->peers, x->target);
+	if (a->peer) {
+		call_peer(a);
+		return;
+	}
+	error_field(&err, "target_collector_id", "collector %s is not known here", x->target);
+	err.status = STATUS_NOT_FOUND;
+	finish_failed(a, &err, true);
+}
+
+static void start_local(struct attempt *a)
+{
+	struct error err;
+
+	if (check_input(a, &err) == STATUS_OK) {
+		call_handler(a);
+		return;
+	}
+	handlers_done(a->handler);
+	finish_failed(a, &err, true);
+}
+
+void dispatch_start(struct dispatch *x)
+{
+	struct attempt *a = arena_zalloc(rpc_arena(x->call), sizeof(*a));
+	struct rpc_options options = {.parent = x->call};
+	struct error err;
+	enum status status;
+
+	a->x = x;
+	a->started_us = clock_unix_us();
+	if (*x->target && strcmp(x->target, x->d->self.id)) {
+		start_targeted(a);
+		return;
+	}
+	if (*x->target)
+		x->local_only = true;
+	status = types_method(x->d->types, x->ns, x->service, x->method, &options, &a->pool,
+			      &a->method, &err);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND && x->local_only) {
+		finish_failed(a, &err, true);
+		return;
+	}
+	a->handler =
+		a->method ? handlers_take(x->d->handlers, x->ns, x->service, x->method) : NULL;
+	if (!a->handler && a->method) {
+		bindings_refresh(x->d->bindings);
+		a->handler = handlers_take(x->d->handlers, x->ns, x->service, x->method);
+	}
+	if (a->handler)
+		start_local(a);
+	else
+		try_next(a, NULL);
+}

@@ -1,0 +1,64 @@
+/*
+ * Running one call of Serve or Dispatch: the local handler, or the collectors
+ * that can serve it, one after the other while it is certain that nothing was
+ * done. Starts on a pool thread, goes on in callbacks, blocks nobody.
+ */
+#ifndef SERVICES_DISPATCHER_DISPATCH_H
+#define SERVICES_DISPATCHER_DISPATCH_H
+
+#include <stdbool.h>
+
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+
+struct dispatcher;
+
+/* How it ended; borrowed for the duration of the callback. */
+struct dispatch_result {
+	/*
+	 * The envelope's: not OK means that no handler answered, @err says why, and
+	 * @not_processed that none was reached.
+	 */
+	enum status envelope;
+	struct error err;
+	bool not_processed;
+	/* What the handler answered. */
+	enum status status;
+	const char *message;
+	const char *output_type;
+	struct bytes output;
+	const char *handled_by; /* a collector's id */
+};
+
+struct dispatch {
+	struct dispatcher *d;
+	void *call; /* the inbound call; everything below lives as long as it */
+	const char *ns, *service, *method;
+	const char *target;     /* "": any collector */
+	const char *input_type; /* full message name */
+	struct bytes input;
+	bool local_only; /* Serve */
+	bool idempotent; /* the caller says so */
+	/* Called once, on any thread; ends the call. */
+	void (*finish)(struct dispatch *x, const struct dispatch_result *result);
+};
+
+/* The caller has checked the names. @x is in the call's arena. */
+void dispatch_start(struct dispatch *x);
+
+enum { DISPATCH_MAX_HOPS = 5 };
+
+/*
+ * The metadata that a call to another collector carries: @via with this
+ * collector added, in @arena. FAILED_PRECONDITION: a loop, or too many hops.
+ */
+struct arena;
+enum status dispatch_via(const char *via, const char *self, struct arena *arena,
+			 const char **ret_via, struct error *err) MUST_CHECK;
+
+#define DISPATCH_VIA_HEADER         "collector-via"
+#define DISPATCH_NAMESPACE_HEADER   "collector-namespace"
+#define DISPATCH_TARGET_HEADER      "collector-target"
+#define DISPATCH_IDEMPOTENCY_HEADER "collector-idempotency-key"
+
+#endif

@@ -1,0 +1,29 @@
+/* The parts of a dispatcher, made and taken apart in main.c. */
+#ifndef SERVICES_DISPATCHER_DISPATCHER_H
+#define SERVICES_DISPATCHER_DISPATCHER_H
+
+#include "services/dispatcher/identity.h"
+
+struct daemon;
+struct handlers;
+struct peers;
+struct records;
+struct types;
+
+struct dispatcher {
+	struct daemon *daemon;
+	struct identity self;
+	const char *const *allowed_addresses; /* ends with NULL */
+	const char *const *seeds;             /* ends with NULL */
+	struct handlers *handlers;
+	struct peers *peers;
+	struct types *types;
+	struct records *records;
+	struct bindings *bindings;
+	struct mesh *mesh;
+	struct front *front;
+	struct native *native;
+	struct dispatcher_rpc *rpc;
+};
+
+#endif

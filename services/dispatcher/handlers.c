@@ -1,0 +1,299 @@
+#include "services/dispatcher/handlers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/map.h"
+#include "common/base/random.h"
+#include "common/rpc/client.h"
+
+enum { MAX_CANDIDATES = 64 };
+
+struct handler {
+	struct handler *next;         /* of the same namespace and service */
+	struct handler_record record; /* texts owned */
+	struct rpc_channel *channel;
+	atomic_uint refs; /* the table's and one a call under way */
+};
+
+struct handlers {
+	struct rpc_client *client;
+	pthread_mutex_t mu;    /* all below */
+	struct map by_service; /* "<ns>/<service>" -> first struct handler */
+	size_t count;
+};
+
+struct handlers *handlers_new(struct rpc_client *client)
+{
+	struct handlers *h = xcalloc(1, sizeof(*h));
+
+	h->client = client;
+	pthread_mutex_init(&h->mu, NULL);
+	return h;
+}
+
+static void unref(struct handler *x)
+{
+	if (atomic_fetch_sub(&x->refs, 1) != 1)
+		return;
+	free((char *)x->record.id);
+	free((char *)x->record.ns);
+	free((char *)x->record.service);
+	free((char *)x->record.method);
+	free((char *)x->record.address);
+	free(x);
+}
+
+static void unref_chain(void *p)
+{
+	for (struct handler *x = p, *next; x; x = next) {
+		next = x->next;
+		unref(x);
+	}
+}
+
+void handlers_free(struct handlers *h)
+{
+	if (!h)
+		return;
+	map_release(&h->by_service, unref_chain);
+	pthread_mutex_destroy(&h->mu);
+	free(h);
+}
+
+static char *key_of(const char *ns, const char *service)
+{
+	return xasprintf("%s/%s", ns, service);
+}
+
+/* Holds h->mu. */
+static bool remove_from(struct handlers *h, const char *key, const char *id)
+{
+	struct handler *first = map_get(&h->by_service, key), **at = &first, *found;
+
+	while (*at && strcmp((*at)->record.id, id))
+		at = &(*at)->next;
+	found = *at;
+	if (!found)
+		return false;
+	*at = found->next;
+	if (first)
+		map_put(&h->by_service, key, first);
+	else
+		map_remove(&h->by_service, key);
+	h->count--;
+	unref(found);
+	return true;
+}
+
+static struct handler *new_handler(const struct handler_record *r, struct rpc_channel *channel)
+{
+	struct handler *x = xcalloc(1, sizeof(*x));
+
+	x->record = (struct handler_record){
+		.id = xstrdup(r->id),
+		.ns = xstrdup(r->ns),
+		.service = xstrdup(r->service),
+		.method = xstrdup(r->method),
+		.address = xstrdup(r->address),
+		.forward_authorization = r->forward_authorization,
+		.created_us = r->created_us,
+	};
+	x->channel = channel;
+	atomic_init(&x->refs, 1);
+	return x;
+}
+
+/* Holds h->mu. */
+static bool put_locked(struct handlers *h, const struct handler_record *record,
+		       struct rpc_channel *channel)
+{
+	char *key AUTO_FREE = key_of(record->ns, record->service);
+	struct handler *x;
+
+	(void)remove_from(h, key, record->id);
+	if (h->count >= HANDLERS_MAX)
+		return false;
+	x = new_handler(record, channel);
+	x->next = map_get(&h->by_service, key);
+	map_put(&h->by_service, key, x);
+	h->count++;
+	return true;
+}
+
+bool handlers_put(struct handlers *h, const struct handler_record *record)
+{
+	struct rpc_channel *channel =
+		rpc_client_channel(h->client, record->address, RPC_TRUST_FOREIGN);
+	bool done;
+
+	if (!channel)
+		return false;
+	pthread_mutex_lock(&h->mu);
+	done = put_locked(h, record, channel);
+	pthread_mutex_unlock(&h->mu);
+	return done;
+}
+
+/* Holds h->mu. The key of the handler with this id, owned; NULL: none. */
+static char *key_of_id(struct handlers *h, const char *ns, const char *id)
+{
+	map_for_each (&h->by_service, e)
+		for (const struct handler *x = e->value; x; x = x->next)
+			if (!strcmp(x->record.id, id) && !strcmp(x->record.ns, ns))
+				return xstrdup(e->key);
+	return NULL;
+}
+
+bool handlers_remove(struct handlers *h, const char *ns, const char *id)
+{
+	char *key;
+	bool removed = false;
+
+	pthread_mutex_lock(&h->mu);
+	key = key_of_id(h, ns, id);
+	if (key)
+		removed = remove_from(h, key, id);
+	pthread_mutex_unlock(&h->mu);
+	free(key);
+	return removed;
+}
+
+void handlers_replace(struct handlers *h, const struct handler_record *records, size_t count)
+{
+	struct map old;
+
+	pthread_mutex_lock(&h->mu);
+	old = h->by_service;
+	h->by_service = (struct map){0};
+	h->count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct rpc_channel *channel =
+			rpc_client_channel(h->client, records[i].address, RPC_TRUST_FOREIGN);
+		if (channel)
+			(void)put_locked(h, &records[i], channel);
+	}
+	pthread_mutex_unlock(&h->mu);
+	map_release(&old, unref_chain);
+}
+
+/* ---------------------------------------------------------------- choosing */
+
+static bool serves(const struct handler *x, const char *method)
+{
+	return !*x->record.method || !strcmp(x->record.method, method);
+}
+
+/* Fewer calls under way is better, and a connection is better than none. */
+static bool is_better(struct handler *a, struct handler *b)
+{
+	bool a_ready = rpc_channel_is_ready(a->channel),
+	     b_ready = rpc_channel_is_ready(b->channel);
+
+	if (a_ready != b_ready)
+		return a_ready;
+	return atomic_load(&a->refs) < atomic_load(&b->refs);
+}
+
+struct handler *handlers_take_other(struct handlers *h, const char *ns, const char *service,
+				    const char *method, const struct handler *not_this)
+{
+	char *key AUTO_FREE = key_of(ns, service);
+	struct handler *found[MAX_CANDIDATES], *best = NULL;
+	size_t n = 0;
+
+	pthread_mutex_lock(&h->mu);
+	for (struct handler *x = map_get(&h->by_service, key); x && n < MAX_CANDIDATES;
+	     x = x->next)
+		if (x != not_this && serves(x, method))
+			found[n++] = x;
+	if (n == 1) {
+		best = found[0];
+	} else if (n) {
+		uint64_t draw = random_u64();
+		size_t i = draw % n, k = (i + 1 + (draw >> 32) % (n - 1)) % n;
+		best = is_better(found[k], found[i]) ? found[k] : found[i];
+	}
+	if (best)
+		atomic_fetch_add(&best->refs, 1);
+	pthread_mutex_unlock(&h->mu);
+	return best;
+}
+
+struct handler *handlers_take(struct handlers *h, const char *ns, const char *service,
+			      const char *method)
+{
+	return handlers_take_other(h, ns, service, method, NULL);
+}
+
+void handlers_done(struct handler *handler)
+{
+	unref(handler);
+}
+
+struct rpc_channel *handler_channel(const struct handler *handler)
+{
+	return handler->channel;
+}
+
+bool handler_forwards_authorization(const struct handler *handler)
+{
+	return handler->record.forward_authorization;
+}
+
+const char *handler_id(const struct handler *handler)
+{
+	return handler->record.id;
+}
+
+/* ----------------------------------------------------------------- listing */
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp((*(const struct handler *const *)a)->record.id,
+		      (*(const struct handler *const *)b)->record.id);
+}
+
+static void copy_record(struct arena *arena, const struct handler_record *from,
+			struct handler_record *to)
+{
+	*to = *from;
+	to->id = arena_strdup(arena, from->id);
+	to->ns = arena_strdup(arena, from->ns);
+	to->service = arena_strdup(arena, from->service);
+	to->method = arena_strdup(arena, from->method);
+	to->address = arena_strdup(arena, from->address);
+}
+
+size_t handlers_list(struct handlers *h, const char *ns, const char *after, size_t max,
+		     struct arena *arena, struct handler_record *ret)
+{
+	const struct handler **all;
+	size_t n = 0, taken = 0;
+
+	pthread_mutex_lock(&h->mu);
+	all = arena_alloc(arena, (h->count + 1) * sizeof(*all));
+	map_for_each (&h->by_service, e)
+		for (const struct handler *x = e->value; x; x = x->next)
+			if ((!*ns || !strcmp(x->record.ns, ns)) &&
+			    strcmp(x->record.id, after) > 0)
+				all[n++] = x;
+	qsort(all, n, sizeof(*all), by_id);
+	for (; taken < n && taken < max; taken++)
+		copy_record(arena, &all[taken]->record, &ret[taken]);
+	pthread_mutex_unlock(&h->mu);
+	return taken;
+}
+
+size_t handlers_count(struct handlers *h)
+{
+	size_t n;
+
+	pthread_mutex_lock(&h->mu);
+	n = h->count;
+	pthread_mutex_unlock(&h->mu);
+	return n;
+}

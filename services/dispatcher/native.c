@@ -1,0 +1,263 @@
+#include "services/dispatcher/native.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/names.h"
+#include "common/base/random.h"
+#include "common/client/dispatch_records.h"
+#include "common/daemon/daemon.h"
+#include "common/reflect/pool.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/proxy.h"
+#include "common/rpc/server.h"
+#include "services/dispatcher/bindings.h"
+#include "services/dispatcher/dispatch.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/front.h"
+#include "services/dispatcher/handlers.h"
+#include "services/dispatcher/peers.h"
+#include "services/dispatcher/records.h"
+#include "services/dispatcher/types.h"
+
+struct native {
+	struct dispatcher *d;
+	struct rpc_fallback fallback;
+};
+
+/* One call under way: what it asked for, and what it holds until it is over. */
+struct native_call {
+	struct dispatcher *d;
+	struct rpc_call *call;
+	const char *ns, *service, *method, *target; /* in the call's arena */
+	struct handler *handler;
+	struct peer *peer;
+	uint64_t started_us;
+};
+
+/* ------------------------------------------------------------------- history */
+
+static void keep_history(const struct native_call *n, const struct rpc_forwarded *result)
+{
+	char id[UUID_TEXT_BYTES];
+	struct arena arena;
+	struct dispatch_record record = {
+		.id = id,
+		.ns = n->ns,
+		.service = n->service,
+		.method = n->method,
+		.source_id = n->d->self.id,
+		.target_id = n->peer ? peer_id(n->peer) : n->d->self.id,
+		.status = result->status,
+		.message = "",
+		.started_us = n->started_us,
+		.duration_us = result->duration_us,
+		.request_bytes = result->request_bytes,
+		.response_bytes = result->response_bytes,
+		.candidates_tried = 1,
+		.native = true,
+	};
+
+	random_uuid7(clock_unix_ms(), id);
+	arena_init(&arena, 0);
+	records_put(n->d->records, DISPATCHES_COLLECTION, id, DISPATCH_TYPE,
+		    dispatch_record_pack(&record, &arena));
+	arena_release(&arena);
+}
+
+static void forwarded(void *arg, const struct rpc_forwarded *result)
+{
+	struct native_call *n = arg;
+
+	keep_history(n, result);
+	if (n->handler)
+		handlers_done(n->handler);
+	if (n->peer)
+		peer_done(n->peer);
+	rpc_release(n->call);
+}
+
+/* ---------------------------------------------------------------- forwarding */
+
+static void forward_to_handler(struct native_call *n)
+{
+	struct rpc_header ns = {DISPATCH_NAMESPACE_HEADER, n->ns};
+	struct rpc_route route = {
+		.channel = handler_channel(n->handler),
+		.forward_authorization = handler_forwards_authorization(n->handler),
+		.headers = &ns,
+		.header_count = 1,
+		.done = forwarded,
+		.arg = n,
+	};
+
+	rpc_hold(n->call); /* n lives in its arena */
+	rpc_forward(n->call, &route);
+}
+
+static void forward_to_peer(struct native_call *n)
+{
+	struct rpc_header headers[2] = {{DISPATCH_NAMESPACE_HEADER, n->ns}};
+	struct rpc_route route = {
+		.channel = peer_channel(n->peer),
+		.headers = headers,
+		.header_count = 2,
+		.done = forwarded,
+		.arg = n,
+	};
+	struct error err;
+	const char *via;
+
+	if (dispatch_via(rpc_metadata(n->call, DISPATCH_VIA_HEADER), n->d->self.id,
+			 rpc_arena(n->call), &via, &err) != STATUS_OK) {
+		peer_done(n->peer);
+		rpc_fail_not_processed(n->call, &err);
+		return;
+	}
+	headers[1] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
+	rpc_hold(n->call);
+	rpc_forward(n->call, &route);
+}
+
+static bool take_handler(struct native_call *n)
+{
+	n->handler = handlers_take(n->d->handlers, n->ns, n->service, n->method);
+	return n->handler != NULL;
+}
+
+static bool is_elsewhere(const struct native_call *n)
+{
+	return *n->target && strcmp(n->target, n->d->self.id);
+}
+
+/* ----------------------------------------------------------------- slow path */
+
+static void fail(struct native_call *n, enum status status, const char *what)
+{
+	struct error err;
+
+	error_set(&err, status, "%s/%s in namespace %s: %s", n->service, n->method, n->ns,
+		  what);
+	rpc_fail_not_processed(n->call, &err);
+}
+
+static void nobody_serves(struct native_call *n)
+{
+	struct rpc_options options = {.parent = n->call};
+	const struct pool_method *method;
+	struct pool *pool;
+	struct error err;
+	enum status status = types_method(n->d->types, n->ns, n->service, n->method, &options,
+					  &pool, &method, &err);
+
+	if (status == STATUS_OK) {
+		pool_unref(pool);
+		fail(n, STATUS_UNAVAILABLE, "registered, but no handler is bound to it");
+	} else if (status == STATUS_NOT_FOUND) {
+		fail(n, STATUS_UNIMPLEMENTED, "nobody registered this method");
+	} else {
+		rpc_fail_not_processed(n->call, &err);
+	}
+}
+
+static void look_into(void *arg)
+{
+	struct native_call *n = arg;
+
+	if (is_elsewhere(n)) {
+		n->peer = peers_take(n->d->peers, n->target);
+		if (n->peer)
+			forward_to_peer(n);
+		else
+			fail(n, STATUS_NOT_FOUND, "the target collector is not known here");
+		return;
+	}
+	bindings_refresh(n->d->bindings);
+	if (take_handler(n)) {
+		forward_to_handler(n);
+		return;
+	}
+	if (!*n->target)
+		n->peer = peers_take_serving(n->d->peers, n->ns, NULL, 0);
+	if (n->peer)
+		forward_to_peer(n);
+	else
+		nobody_serves(n);
+}
+
+/* ---------------------------------------------------------------- every call */
+
+static const char *metadata_or(struct rpc_call *call, const char *key, const char *otherwise)
+{
+	const char *value = rpc_metadata(call, key);
+
+	return value && *value ? value : otherwise;
+}
+
+static struct native_call *read_call(struct dispatcher *d, struct rpc_call *call,
+				     const char *service, size_t len)
+{
+	struct arena *arena = rpc_arena(call);
+	struct native_call *n = arena_zalloc(arena, sizeof(*n));
+
+	*n = (struct native_call){
+		.d = d,
+		.call = call,
+		.ns = metadata_or(call, DISPATCH_NAMESPACE_HEADER, NAMES_DEFAULT_NAMESPACE),
+		.target = metadata_or(call, DISPATCH_TARGET_HEADER, ""),
+		.service = arena_strndup(arena, service, len),
+		.method = service + len + 1,
+		.started_us = clock_unix_us(),
+	};
+	return n;
+}
+
+static void route(void *arg, struct rpc_call *call)
+{
+	struct native *native = arg;
+	struct dispatcher *d = native->d;
+	const char *service = rpc_method_path(call) + 1, *slash = strrchr(service, '/');
+	size_t len = slash ? (size_t)(slash - service) : 0;
+	struct rpc_channel *owner = front_channel(d->front, service, len);
+	struct native_call *n;
+	struct error err;
+
+	if (owner) {
+		rpc_forward(call, &(struct rpc_route){.channel = owner});
+		return;
+	}
+	if (!len || !slash[1]) {
+		rpc_fail(call, STATUS_UNIMPLEMENTED, "%s is not /package.Service/Method",
+			 rpc_method_path(call));
+		return;
+	}
+	n = read_call(d, call, service, len);
+	if (names_check_namespace(n->ns, DISPATCH_NAMESPACE_HEADER, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	if (!is_elsewhere(n) && take_handler(n))
+		forward_to_handler(n);
+	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(d->daemon)), look_into, n))
+		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
+}
+
+struct native *native_new(struct dispatcher *d)
+{
+	struct native *n = xcalloc(1, sizeof(*n));
+
+	*n = (struct native){d, {route, n}};
+	return n;
+}
+
+void native_free(struct native *n)
+{
+	free(n);
+}
+
+const struct rpc_fallback *native_fallback(struct native *n)
+{
+	return &n->fallback;
+}

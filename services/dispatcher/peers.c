@@ -1,0 +1,331 @@
+#include "services/dispatcher/peers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "common/base/random.h"
+#include "common/rpc/client.h"
+
+struct peer {
+	atomic_uint refs; /* the table's and one a call under way */
+	char *id;
+	struct rpc_channel *_Atomic channel; /* read without the lock */
+	char *address;                       /* this and below: peers.mu */
+	char **namespaces;                   /* ends with NULL */
+	enum peer_state state;
+	int missed;
+	uint64_t created_us, last_seen_us, round_trip_us;
+	bool outbound;
+};
+
+struct peers {
+	struct rpc_client *client;
+	pthread_mutex_t mu;
+	struct map by_id;
+};
+
+struct peers *peers_new(struct rpc_client *client)
+{
+	struct peers *p = xcalloc(1, sizeof(*p));
+
+	p->client = client;
+	pthread_mutex_init(&p->mu, NULL);
+	return p;
+}
+
+static void free_list(char **list)
+{
+	for (char **item = list; item && *item; item++)
+		free(*item);
+	free(list);
+}
+
+static char **copy_list(const char *const *list)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (list[n])
+		n++;
+	copy = xcalloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = xstrdup(list[i]);
+	return copy;
+}
+
+static void unref(void *p)
+{
+	struct peer *x = p;
+
+	if (atomic_fetch_sub(&x->refs, 1) != 1)
+		return;
+	free(x->id);
+	free(x->address);
+	free_list(x->namespaces);
+	free(x);
+}
+
+void peers_free(struct peers *p)
+{
+	if (!p)
+		return;
+	map_release(&p->by_id, unref);
+	pthread_mutex_destroy(&p->mu);
+	free(p);
+}
+
+/* Holds p->mu. */
+static struct peer *find_or_make(struct peers *p, const char *id)
+{
+	struct peer *x = map_get(&p->by_id, id);
+
+	if (x || p->by_id.count >= PEERS_MAX)
+		return x;
+	x = xcalloc(1, sizeof(*x));
+	atomic_init(&x->refs, 1);
+	x->id = xstrdup(id);
+	x->created_us = clock_unix_us();
+	map_put(&p->by_id, id, x);
+	return x;
+}
+
+bool peers_put(struct peers *p, const char *id, const char *address,
+	       const char *const *namespaces, bool outbound)
+{
+	struct rpc_channel *channel = rpc_client_channel(p->client, address, RPC_TRUST_FOREIGN);
+	struct peer *x;
+
+	if (!channel)
+		return false;
+	pthread_mutex_lock(&p->mu);
+	x = find_or_make(p, id);
+	if (x) {
+		free(x->address);
+		free_list(x->namespaces);
+		x->address = xstrdup(address);
+		x->namespaces = copy_list(namespaces);
+		x->channel = channel;
+		x->state = PEER_UP;
+		x->missed = 0;
+		x->last_seen_us = clock_unix_us();
+		x->outbound |= outbound;
+	}
+	pthread_mutex_unlock(&p->mu);
+	return x != NULL;
+}
+
+bool peers_remove(struct peers *p, const char *id)
+{
+	struct peer *x;
+
+	pthread_mutex_lock(&p->mu);
+	x = map_remove(&p->by_id, id);
+	if (x)
+		x->state = PEER_UNREACHABLE;
+	pthread_mutex_unlock(&p->mu);
+	if (x)
+		unref(x);
+	return x != NULL;
+}
+
+bool peers_has(struct peers *p, const char *id)
+{
+	bool found;
+
+	pthread_mutex_lock(&p->mu);
+	found = map_get(&p->by_id, id) != NULL;
+	pthread_mutex_unlock(&p->mu);
+	return found;
+}
+
+bool peers_has_address(struct peers *p, const char *address)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&p->mu);
+	map_for_each (&p->by_id, e) {
+		const struct peer *x = e->value;
+		found |= x->state == PEER_UP && !strcmp(x->address, address);
+	}
+	pthread_mutex_unlock(&p->mu);
+	return found;
+}
+
+struct peer *peers_take(struct peers *p, const char *id)
+{
+	struct peer *x;
+
+	pthread_mutex_lock(&p->mu);
+	x = map_get(&p->by_id, id);
+	if (x)
+		atomic_fetch_add(&x->refs, 1);
+	pthread_mutex_unlock(&p->mu);
+	return x;
+}
+
+void peer_done(struct peer *peer)
+{
+	unref(peer);
+}
+
+const char *peer_id(const struct peer *peer)
+{
+	return peer->id;
+}
+
+struct rpc_channel *peer_channel(const struct peer *peer)
+{
+	return peer->channel;
+}
+
+/* ---------------------------------------------------------------- choosing */
+
+static bool is_in(const char *const *list, const char *item)
+{
+	for (; *list; list++)
+		if (!strcmp(*list, item))
+			return true;
+	return false;
+}
+
+static bool is_excluded(const struct peer *x, const struct peer *const *not_these, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (not_these[i] == x)
+			return true;
+	return false;
+}
+
+static bool is_better(struct peer *a, struct peer *b)
+{
+	unsigned a_calls = atomic_load(&a->refs), b_calls = atomic_load(&b->refs);
+
+	return a_calls != b_calls ? a_calls < b_calls : a->round_trip_us < b->round_trip_us;
+}
+
+struct peer *peers_take_serving(struct peers *p, const char *ns,
+				const struct peer *const *not_these, size_t not_count)
+{
+	struct peer *found[PEERS_MAX], *best = NULL;
+	size_t n = 0;
+
+	pthread_mutex_lock(&p->mu);
+	map_for_each (&p->by_id, e) {
+		struct peer *x = e->value;
+		if (x->state == PEER_UP && is_in((const char *const *)x->namespaces, ns) &&
+		    !is_excluded(x, not_these, not_count))
+			found[n++] = x;
+	}
+	if (n == 1) {
+		best = found[0];
+	} else if (n) {
+		uint64_t draw = random_u64();
+		size_t i = draw % n, k = (i + 1 + (draw >> 32) % (n - 1)) % n;
+		best = is_better(found[k], found[i]) ? found[k] : found[i];
+	}
+	if (best)
+		atomic_fetch_add(&best->refs, 1);
+	pthread_mutex_unlock(&p->mu);
+	return best;
+}
+
+/* ----------------------------------------------------------------- pinging */
+
+void peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
+		    const char *const *namespaces)
+{
+	pthread_mutex_lock(&p->mu);
+	if (map_get(&p->by_id, peer->id) == peer) {
+		peer->state = PEER_UP;
+		peer->missed = 0;
+		peer->last_seen_us = clock_unix_us();
+		/* An average that forgets: a fifth of it is the newest. */
+		peer->round_trip_us = peer->round_trip_us
+					      ? (peer->round_trip_us * 4 + round_trip_us) / 5
+					      : round_trip_us;
+		if (namespaces) {
+			free_list(peer->namespaces);
+			peer->namespaces = copy_list(namespaces);
+		}
+	}
+	pthread_mutex_unlock(&p->mu);
+}
+
+void peers_missed(struct peers *p, struct peer *peer)
+{
+	pthread_mutex_lock(&p->mu);
+	if (peer->missed < PEER_UNREACHABLE_AFTER)
+		peer->missed++;
+	if (peer->missed >= PEER_UNREACHABLE_AFTER)
+		peer->state = PEER_UNREACHABLE;
+	else if (peer->missed >= PEER_SUSPECT_AFTER)
+		peer->state = PEER_SUSPECT;
+	pthread_mutex_unlock(&p->mu);
+}
+
+/* ----------------------------------------------------------------- listing */
+
+static const char *const *arena_list(struct arena *arena, char *const *list)
+{
+	size_t n = 0;
+	const char **copy;
+
+	while (list[n])
+		n++;
+	copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = arena_strdup(arena, list[i]);
+	copy[n] = NULL;
+	return copy;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct peer_info *)a)->id, ((const struct peer_info *)b)->id);
+}
+
+const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t *ret_count)
+{
+	struct peer_info *list;
+	size_t n = 0;
+
+	pthread_mutex_lock(&p->mu);
+	list = arena_alloc(arena, (p->by_id.count + 1) * sizeof(*list));
+	map_for_each (&p->by_id, e) {
+		const struct peer *x = e->value;
+		list[n++] = (struct peer_info){
+			.id = arena_strdup(arena, x->id),
+			.address = arena_strdup(arena, x->address),
+			.namespaces = arena_list(arena, x->namespaces),
+			.state = x->state,
+			.created_us = x->created_us,
+			.last_seen_us = x->last_seen_us,
+			.round_trip_us = x->round_trip_us,
+			.outbound = x->outbound,
+		};
+	}
+	pthread_mutex_unlock(&p->mu);
+	qsort(list, n, sizeof(*list), by_id);
+	*ret_count = n;
+	return list;
+}
+
+const char *const *peers_shared(const char *const *a, const char *const *b, struct arena *arena)
+{
+	const char **shared;
+	size_t room = 0, n = 0;
+
+	while (a[room])
+		room++;
+	shared = arena_alloc(arena, (room + 1) * sizeof(*shared));
+	for (; *a; a++)
+		if (is_in(b, *a))
+			shared[n++] = *a;
+	shared[n] = NULL;
+	return shared;
+}

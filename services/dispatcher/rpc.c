@@ -1,0 +1,623 @@
+#include "services/dispatcher/rpc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/dispatcher.pb-c.h"
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/names.h"
+#include "common/daemon/daemon.h"
+#include "common/reflect/pool.h"
+#include "common/rpc/reflection.h"
+#include "common/rpc/server.h"
+#include "common/rpc/status_code.h"
+#include "services/dispatcher/addresses.h"
+#include "services/dispatcher/bindings.h"
+#include "services/dispatcher/dispatch.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/handlers.h"
+#include "services/dispatcher/mesh.h"
+#include "services/dispatcher/peers.h"
+#include "services/dispatcher/types.h"
+
+enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
+
+struct dispatcher_rpc {
+	Collector__CollectiveDispatcher_Service service; /* first: what a method is given */
+	struct dispatcher *d;
+	struct rpc_reflection_source reflection;
+};
+
+static struct dispatcher *dispatcher_of(Collector__CollectiveDispatcher_Service *service)
+{
+	return ((struct dispatcher_rpc *)service)->d;
+}
+
+static Collector__Status *ok(struct arena *arena)
+{
+	Collector__Status *status = arena_alloc(arena, sizeof(*status));
+
+	collector__status__init(status);
+	return status;
+}
+
+static Google__Protobuf__Timestamp *stamp(struct arena *arena, uint64_t unix_us)
+{
+	Google__Protobuf__Timestamp *t = arena_alloc(arena, sizeof(*t));
+
+	google__protobuf__timestamp__init(t);
+	t->seconds = (int64_t)(unix_us / 1000000);
+	t->nanos = (int32_t)(unix_us % 1000000 * 1000);
+	return t;
+}
+
+static Collector__Metadata *metadata(struct arena *arena, uint64_t created_us)
+{
+	Collector__Metadata *m = arena_alloc(arena, sizeof(*m));
+
+	collector__metadata__init(m);
+	m->created_at = stamp(arena, created_us);
+	return m;
+}
+
+/* protobuf-c counts its lists; ours end with NULL. */
+static const char *const *list_of(char **items, size_t count, struct arena *arena)
+{
+	const char **list = arena_alloc(arena, (count + 1) * sizeof(*list));
+
+	for (size_t i = 0; i < count; i++)
+		list[i] = items[i];
+	list[count] = NULL;
+	return list;
+}
+
+static char **counted(const char *const *list, size_t *ret_count)
+{
+	*ret_count = 0;
+	while (list[*ret_count])
+		(*ret_count)++;
+	return (char **)list;
+}
+
+/* ---------------------------------------------------------- Serve, Dispatch */
+
+/* The parts that both envelopes have. */
+struct envelope {
+	const char *ns;
+	const Collector__ServiceTypeRef *service;
+	const char *method;
+	const Google__Protobuf__Any *input;
+};
+
+static enum status check_service(const char *ns, const Collector__ServiceTypeRef *service,
+				 struct error *err)
+{
+	enum status status = names_check_namespace(ns, "namespace", err);
+
+	if (status == STATUS_OK && !service)
+		status = error_field(err, "service", "the service is missing");
+	if (status == STATUS_OK)
+		status = names_check_nested_namespace(service->namespace_, ns,
+						      "service.namespace", err);
+	if (status == STATUS_OK)
+		status = names_check_symbol(service->service_name, "service.service_name", err);
+	return status;
+}
+
+static enum status check_envelope(const struct envelope *e, struct error *err)
+{
+	enum status status = check_service(e->ns, e->service, err);
+	const char *slash;
+
+	if (status == STATUS_OK)
+		status = names_check_symbol(e->method, "method_name", err);
+	if (status != STATUS_OK)
+		return status;
+	if (!e->input)
+		return error_field(err, "input", "the input is missing");
+	slash = strrchr(e->input->type_url, '/');
+	if (!slash)
+		return error_field(err, "input.type_url",
+				   "'%s' is not type.googleapis.com/package.Message",
+				   e->input->type_url);
+	return names_check_symbol(slash + 1, "input.type_url", err);
+}
+
+static struct dispatch *new_dispatch(struct dispatcher *d, void *call, const struct envelope *e)
+{
+	struct dispatch *x = arena_zalloc(rpc_arena(call), sizeof(*x));
+
+	*x = (struct dispatch){
+		.d = d,
+		.call = call,
+		.ns = names_namespace_or_default(e->ns),
+		.service = e->service->service_name,
+		.method = e->method,
+		.target = "",
+		.input_type = strrchr(e->input->type_url, '/') + 1,
+		.input = bytes_of(e->input->value.data, e->input->value.len),
+	};
+	return x;
+}
+
+/* The body's status and output; *ret_output stays NULL when there is none. */
+static Collector__Status *body_status(const struct dispatch_result *result, struct arena *arena)
+{
+	Collector__Status *status = ok(arena);
+
+	status->code = (Collector__Status__Code)status_to_collector_code(result->status);
+	status->message = (char *)result->message;
+	return status;
+}
+
+static Google__Protobuf__Any *body_output(const struct dispatch_result *result,
+					  struct arena *arena)
+{
+	Google__Protobuf__Any *any;
+
+	if (result->status != STATUS_OK || !result->output_type)
+		return NULL;
+	any = arena_alloc(arena, sizeof(*any));
+	google__protobuf__any__init(any);
+	any->type_url = arena_printf(arena, "type.googleapis.com/%s", result->output_type);
+	any->value.data = (uint8_t *)result->output.data;
+	any->value.len = result->output.size;
+	return any;
+}
+
+static void fail_envelope(void *call, const struct dispatch_result *result)
+{
+	if (result->not_processed)
+		rpc_fail_not_processed(call, &result->err);
+	else
+		rpc_fail_error(call, &result->err);
+}
+
+static void serve_finished(struct dispatch *x, const struct dispatch_result *result)
+{
+	Collector__ServeResponse reply = COLLECTOR__SERVE_RESPONSE__INIT;
+	Collector__ServeResponse_Closure reply_to =
+		(Collector__ServeResponse_Closure)rpc_user(x->call);
+
+	if (result->envelope != STATUS_OK) {
+		fail_envelope(x->call, result);
+		return;
+	}
+	reply.status = body_status(result, rpc_arena(x->call));
+	reply.output = body_output(result, rpc_arena(x->call));
+	reply.executor_id = (char *)result->handled_by;
+	reply_to(&reply, x->call);
+}
+
+static void serve(Collector__CollectiveDispatcher_Service *service,
+		  const Collector__ServeRequest *request,
+		  Collector__ServeResponse_Closure reply_to, void *call)
+{
+	struct envelope e = {request->namespace_, request->service, request->method_name,
+			     request->input};
+	struct dispatch *x;
+	struct error err;
+
+	if (check_envelope(&e, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	x = new_dispatch(dispatcher_of(service), call, &e);
+	x->local_only = true;
+	x->finish = serve_finished;
+	rpc_set_user(call, (void *)reply_to, NULL);
+	dispatch_start(x);
+}
+
+static void dispatch_finished(struct dispatch *x, const struct dispatch_result *result)
+{
+	Collector__DispatchResponse reply = COLLECTOR__DISPATCH_RESPONSE__INIT;
+	Collector__DispatchResponse_Closure reply_to =
+		(Collector__DispatchResponse_Closure)rpc_user(x->call);
+
+	if (result->envelope != STATUS_OK) {
+		fail_envelope(x->call, result);
+		return;
+	}
+	reply.status = body_status(result, rpc_arena(x->call));
+	reply.output = body_output(result, rpc_arena(x->call));
+	reply.handled_by_collector_id = (char *)result->handled_by;
+	reply_to(&reply, x->call);
+}
+
+static bool says_idempotent(const Collector__DispatchRequest *request)
+{
+	for (size_t i = 0; i < request->n_routing_hints; i++)
+		if (!strcmp(request->routing_hints[i]->key, "idempotent") &&
+		    !strcmp(request->routing_hints[i]->value, "true"))
+			return true;
+	return false;
+}
+
+static void dispatch(Collector__CollectiveDispatcher_Service *service,
+		     const Collector__DispatchRequest *request,
+		     Collector__DispatchResponse_Closure reply_to, void *call)
+{
+	struct envelope e = {request->namespace_, request->service, request->method_name,
+			     request->input};
+	struct dispatch *x;
+	struct error err;
+
+	if (check_envelope(&e, &err) != STATUS_OK ||
+	    names_check_namespace(request->target_collector_id, "target_collector_id", &err) !=
+		    STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	x = new_dispatch(dispatcher_of(service), call, &e);
+	x->target = request->target_collector_id;
+	x->idempotent = says_idempotent(request);
+	x->finish = dispatch_finished;
+	rpc_set_user(call, (void *)reply_to, NULL);
+	dispatch_start(x);
+}
+
+/* ------------------------------------------------------------------ handlers */
+
+static Collector__DispatchServer *server_of(const struct handler_record *h, struct arena *arena)
+{
+	Collector__DispatchServer *s = arena_alloc(arena, sizeof(*s));
+	Collector__ServiceTypeRef *ref = arena_alloc(arena, sizeof(*ref));
+
+	collector__dispatch_server__init(s);
+	collector__service_type_ref__init(ref);
+	ref->namespace_ = (char *)h->ns;
+	ref->service_name = (char *)h->service;
+	s->id = (char *)h->id;
+	s->address = (char *)h->address;
+	s->namespaces = arena_alloc(arena, sizeof(*s->namespaces));
+	s->namespaces[0] = (char *)h->ns;
+	s->n_namespaces = 1;
+	s->service = ref;
+	s->method_name = (char *)h->method;
+	s->kind = COLLECTOR__HANDLER_KIND__HANDLER_BACKEND;
+	s->forward_authorization = h->forward_authorization;
+	s->metadata = metadata(arena, h->created_us);
+	return s;
+}
+
+static enum status check_handler(struct dispatcher *d,
+				 const Collector__RegisterHandlerRequest *request, void *call,
+				 struct error *err)
+{
+	const char *ns = names_namespace_or_default(request->namespace_);
+	struct rpc_options options = {.parent = call};
+	const struct pool_method *method;
+	struct pool *pool;
+	enum status status = check_service(request->namespace_, request->service, err);
+
+	if (status == STATUS_OK && request->kind != COLLECTOR__HANDLER_KIND__HANDLER_BACKEND)
+		status = error_field(err, "kind", "there is no handler kind %d",
+				     (int)request->kind);
+	if (status == STATUS_OK)
+		status =
+			addresses_check(request->address, d->allowed_addresses, "address", err);
+	if (status != STATUS_OK)
+		return status;
+	if (!*request->method_name)
+		return types_service(d->types, ns, request->service->service_name, &options,
+				     err);
+	status = types_method(d->types, ns, request->service->service_name,
+			      request->method_name, &options, &pool, &method, err);
+	if (status == STATUS_OK)
+		pool_unref(pool);
+	return status;
+}
+
+static void register_handler(Collector__CollectiveDispatcher_Service *service,
+			     const Collector__RegisterHandlerRequest *request,
+			     Collector__RegisterHandlerResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__RegisterHandlerResponse reply = COLLECTOR__REGISTER_HANDLER_RESPONSE__INIT;
+	struct rpc_options options = {.parent = call};
+	struct handler_record record;
+	struct error err;
+
+	if (check_handler(d, request, call, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	record = (struct handler_record){
+		.ns = names_namespace_or_default(request->namespace_),
+		.service = request->service->service_name,
+		.method = request->method_name,
+		.address = request->address,
+		.forward_authorization = request->forward_authorization,
+		.created_us = clock_unix_us(),
+	};
+	/* The same binding again is the same handler. */
+	record.id = arena_printf(arena, "%s/%s/%s@%s", record.ns, record.service,
+				 *record.method ? record.method : "*", record.address);
+	if (bindings_add(d->bindings, &record, &options, arena, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	reply.status = ok(arena);
+	reply.server = server_of(&record, arena);
+	reply_to(&reply, call);
+}
+
+static void unregister_handler(Collector__CollectiveDispatcher_Service *service,
+			       const Collector__UnregisterHandlerRequest *request,
+			       Collector__UnregisterHandlerResponse_Closure reply_to,
+			       void *call)
+{
+	Collector__UnregisterHandlerResponse reply =
+		COLLECTOR__UNREGISTER_HANDLER_RESPONSE__INIT;
+	struct rpc_options options = {.parent = call};
+	struct error err;
+	enum status status = names_check_namespace(request->namespace_, "namespace", &err);
+
+	if (status == STATUS_OK)
+		status = names_check_id(request->id, "id", &err);
+	if (status == STATUS_OK)
+		status = bindings_remove(dispatcher_of(service)->bindings,
+					 names_namespace_or_default(request->namespace_),
+					 request->id, &options, rpc_arena(call), &err);
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	reply.status = ok(rpc_arena(call));
+	reply_to(&reply, call);
+}
+
+static void list_handlers(Collector__CollectiveDispatcher_Service *service,
+			  const Collector__ListHandlersRequest *request,
+			  Collector__ListHandlersResponse_Closure reply_to, void *call)
+{
+	struct arena *arena = rpc_arena(call);
+	Collector__ListHandlersResponse reply = COLLECTOR__LIST_HANDLERS_RESPONSE__INIT;
+	int32_t asked = request->page_size;
+	size_t size = asked == 0 ? DEFAULT_PAGE : asked > MAX_PAGE ? MAX_PAGE : (size_t)asked;
+	struct handler_record *records;
+	struct error err;
+	size_t count;
+
+	if (asked < 0)
+		error_field(&err, "page_size", "%d is negative", (int)asked);
+	if (asked < 0 ||
+	    names_check_namespace(request->namespace_, "namespace", &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	records = arena_alloc(arena, (size + 1) * sizeof(*records));
+	/* One more than the page tells whether there is another. */
+	count = handlers_list(dispatcher_of(service)->handlers, request->namespace_,
+			      request->page_token, size + 1, arena, records);
+	reply.status = ok(arena);
+	reply.servers = arena_alloc(arena, (size + 1) * sizeof(*reply.servers));
+	for (; reply.n_servers < count && reply.n_servers < size; reply.n_servers++)
+		reply.servers[reply.n_servers] = server_of(&records[reply.n_servers], arena);
+	if (count > size)
+		reply.next_page_token = (char *)records[size - 1].id;
+	reply_to(&reply, call);
+}
+
+/* ---------------------------------------------------------------------- mesh */
+
+static const char *collector_id_of(const Collector__ConnectRequest *request)
+{
+	for (size_t i = 0; !*request->collector_id && i < request->n_metadata; i++)
+		if (!strcmp(request->metadata[i]->key, "collector_id"))
+			return request->metadata[i]->value;
+	return request->collector_id;
+}
+
+static void connect_in(Collector__CollectiveDispatcher_Service *service,
+		       const Collector__ConnectRequest *request,
+		       Collector__ConnectResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ConnectResponse reply = COLLECTOR__CONNECT_RESPONSE__INIT;
+	struct connect_request in = {
+		.address = request->address,
+		.collector_id = collector_id_of(request),
+		.nonce = request->nonce,
+		.namespaces = list_of(request->namespaces, request->n_namespaces, arena),
+	};
+	struct rpc_options options = {.parent = call};
+	const char *const *own;
+	struct error err;
+
+	if (mesh_accept(d->mesh, &in, &options, arena, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	own = mesh_own_namespaces(d->mesh, arena);
+	reply.status = ok(arena);
+	reply.connection_id = arena_printf(arena, "%s/%s", d->self.id, in.collector_id);
+	reply.target_collector_id = (char *)d->self.id;
+	reply.namespaces = counted(own, &reply.n_namespaces);
+	reply.shared_namespaces =
+		counted(peers_shared(own, in.namespaces, arena), &reply.n_shared_namespaces);
+	reply_to(&reply, call);
+}
+
+static Collector__Connection *connection_of(struct dispatcher *d, const struct peer_info *p,
+					    struct arena *arena)
+{
+	Collector__Connection *c = arena_alloc(arena, sizeof(*c));
+
+	collector__connection__init(c);
+	c->id = arena_printf(arena, "%s/%s", d->self.id, p->id);
+	c->source_collector_id = (char *)d->self.id;
+	c->target_collector_id = (char *)p->id;
+	c->address = (char *)p->address;
+	c->shared_namespaces =
+		counted(peers_shared(mesh_own_namespaces(d->mesh, arena), p->namespaces, arena),
+			&c->n_shared_namespaces);
+	c->metadata = metadata(arena, p->created_us);
+	c->last_activity = stamp(arena, p->last_seen_us);
+	c->state = (Collector__ConnectionState)p->state;
+	c->round_trip_us = (int64_t)p->round_trip_us;
+	c->outbound = p->outbound;
+	return c;
+}
+
+static const struct peer_info *find_peer(const struct peer_info *list, size_t count,
+					 const char *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(list[i].id, id))
+			return &list[i];
+	return NULL;
+}
+
+static void connect_peer(Collector__CollectiveDispatcher_Service *service,
+			 const Collector__ConnectPeerRequest *request,
+			 Collector__ConnectPeerResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ConnectPeerResponse reply = COLLECTOR__CONNECT_PEER_RESPONSE__INIT;
+	struct rpc_options options = {.parent = call};
+	const struct peer_info *list, *peer;
+	struct error err;
+	const char *id;
+	size_t count;
+	enum status status =
+		addresses_check(request->address, d->allowed_addresses, "address", &err);
+
+	if (status == STATUS_OK)
+		status =
+			mesh_connect(d->mesh, request->address,
+				     list_of(request->namespaces, request->n_namespaces, arena),
+				     &options, arena, &id, &err);
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	list = peers_list(d->peers, arena, &count);
+	peer = find_peer(list, count, id);
+	reply.status = ok(arena);
+	if (peer)
+		reply.connection = connection_of(d, peer, arena);
+	reply_to(&reply, call);
+}
+
+static void disconnect(Collector__CollectiveDispatcher_Service *service,
+		       const Collector__DisconnectRequest *request,
+		       Collector__DisconnectResponse_Closure reply_to, void *call)
+{
+	Collector__DisconnectResponse reply = COLLECTOR__DISCONNECT_RESPONSE__INIT;
+	struct error err;
+
+	if (mesh_disconnect(dispatcher_of(service)->mesh, request->collector_id, &err) !=
+	    STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	reply.status = ok(rpc_arena(call));
+	reply_to(&reply, call);
+}
+
+static void ping(Collector__CollectiveDispatcher_Service *service,
+		 const Collector__PingRequest *request,
+		 Collector__PingResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_of(service);
+	Collector__PingResponse reply = COLLECTOR__PING_RESPONSE__INIT;
+
+	reply.collector_id = (char *)d->self.id;
+	if (mesh_knows(d->mesh, request->collector_id, request->nonce))
+		reply.nonce = request->nonce;
+	reply.namespaces =
+		counted(mesh_own_namespaces(d->mesh, rpc_arena(call)), &reply.n_namespaces);
+	reply_to(&reply, call);
+}
+
+static Collector__Collector *collector_of(const struct peer_info *p, struct arena *arena)
+{
+	Collector__Collector *c = arena_alloc(arena, sizeof(*c));
+
+	collector__collector__init(c);
+	c->id = (char *)p->id;
+	c->address = (char *)p->address;
+	c->namespaces = counted(p->namespaces, &c->n_namespaces);
+	c->is_direct_peer = true;
+	c->metadata = metadata(arena, p->created_us);
+	c->last_seen = stamp(arena, p->last_seen_us);
+	return c;
+}
+
+static void list_connections(Collector__CollectiveDispatcher_Service *service,
+			     const Collector__ListConnectionsRequest *request,
+			     Collector__ListConnectionsResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ListConnectionsResponse reply = COLLECTOR__LIST_CONNECTIONS_RESPONSE__INIT;
+	Collector__Collector self = COLLECTOR__COLLECTOR__INIT;
+	const struct peer_info *list;
+	size_t count;
+
+	(void)request;
+	list = peers_list(d->peers, arena, &count);
+	self.id = (char *)d->self.id;
+	self.address = (char *)d->self.address;
+	self.namespaces = counted(mesh_own_namespaces(d->mesh, arena), &self.n_namespaces);
+	reply.status = ok(arena);
+	reply.collector_id = (char *)d->self.id;
+	reply.connections = arena_alloc(arena, (count + 1) * sizeof(*reply.connections));
+	reply.collectors = arena_alloc(arena, (count + 1) * sizeof(*reply.collectors));
+	reply.collectors[reply.n_collectors++] = &self;
+	for (size_t i = 0; i < count; i++) {
+		reply.connections[reply.n_connections++] = connection_of(d, &list[i], arena);
+		reply.collectors[reply.n_collectors++] = collector_of(&list[i], arena);
+	}
+	reply_to(&reply, call);
+}
+
+/* ---------------------------------------------------------------- reflection */
+
+static enum status reflection_snapshot(void *arg, const char *ns, struct pool **ret_pool,
+				       struct error *err)
+{
+	struct dispatcher_rpc *r = arg;
+	struct rpc_options options = {.timeout_ms = 5000};
+
+	return types_snapshot(r->d->types, ns, &options, ret_pool, err);
+}
+
+struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
+{
+	static const struct rpc_method_policy policies[] = {{"Ping", RPC_RUN_INLINE},
+							    {NULL, RPC_RUN_POOL}};
+	struct dispatcher_rpc *r = xcalloc(1, sizeof(*r));
+
+	*r = (struct dispatcher_rpc){
+		.service = {.base = {.descriptor =
+					     &collector__collective_dispatcher__descriptor,
+				     .invoke = protobuf_c_service_invoke_internal},
+			    .serve = serve,
+			    .connect = connect_in,
+			    .dispatch = dispatch,
+			    .connect_peer = connect_peer,
+			    .disconnect = disconnect,
+			    .ping = ping,
+			    .register_handler = register_handler,
+			    .unregister_handler = unregister_handler,
+			    .list_handlers = list_handlers,
+			    .list_connections = list_connections},
+		.d = d,
+		.reflection = {reflection_snapshot, r},
+	};
+	rpc_server_add(daemon_server(d->daemon), &r->service.base, policies);
+	rpc_server_set_reflection(daemon_server(d->daemon), &r->reflection);
+	return r;
+}
+
+void dispatcher_rpc_free(struct dispatcher_rpc *r)
+{
+	free(r);
+}
