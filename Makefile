@@ -136,7 +136,8 @@ REFLECT_SRC := \
 	common/reflect/validate.c \
 	common/reflect/wire.c
 
-STORE_SRC :=
+STORE_SRC := \
+	common/store/database.c
 
 RPC_SRC := \
 	common/rpc/call.c \
@@ -170,7 +171,10 @@ CLIENT_SRC := \
 	common/client/daemon_client.c \
 	common/client/dispatch_records.c \
 	common/client/dispatcher_client.c \
-	common/client/registry_client.c
+	common/client/registry_client.c \
+	common/client/repo_client.c \
+	common/client/type_cache.c \
+	common/client/workflow_records.c
 
 REGISTRY_SRC := \
 	services/registry/catalog.c \
@@ -180,7 +184,25 @@ REGISTRY_SRC := \
 	services/registry/service_file.c \
 	services/registry/tree.c
 
-REPO_SRC :=
+REPO_SRC := \
+	services/repo/batch_rpc.c \
+	services/repo/catalog.c \
+	services/repo/collection_rpc.c \
+	services/repo/directory.c \
+	services/repo/filter_rpc.c \
+	services/repo/labels_store.c \
+	services/repo/page_token.c \
+	services/repo/query.c \
+	services/repo/query_store.c \
+	services/repo/read_rpc.c \
+	services/repo/read_store.c \
+	services/repo/rpc.c \
+	services/repo/sqlite_store.c \
+	services/repo/text_store.c \
+	services/repo/types.c \
+	services/repo/write_rpc.c \
+	services/repo/write_store.c \
+	services/repo/writer.c
 
 DISPATCHER_SRC := \
 	services/dispatcher/addresses.c \
@@ -193,8 +215,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/native.c \
 	services/dispatcher/peers.c \
 	services/dispatcher/records.c \
-	services/dispatcher/rpc.c \
-	services/dispatcher/types.c
+	services/dispatcher/rpc.c
 
 WORKER_SRC :=
 

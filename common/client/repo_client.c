@@ -1,0 +1,250 @@
+#include "common/client/repo_client.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/collection_repo.pb-c.h"
+#include "collector/collection_server.pb-c.h"
+#include "common/base/strbuf.h"
+#include "common/reflect/builtin.h"
+#include "common/reflect/json_in.h"
+#include "common/reflect/pool.h"
+
+#define URL_PREFIX "type.googleapis.com/"
+
+static enum status invoke(struct rpc_channel *repo, const char *method,
+			  const ProtobufCMessage *request, const struct rpc_options *options,
+			  struct arena *arena, ProtobufCMessage **ret_reply, struct error *err)
+{
+	return rpc_invoke(repo, &collector__collection_service__descriptor, method, request,
+			  options, arena, ret_reply, err);
+}
+
+static void fill_any(Google__Protobuf__Any *any, const char *type_name, struct bytes item,
+		     struct arena *arena)
+{
+	google__protobuf__any__init(any);
+	any->type_url = arena_printf(arena, URL_PREFIX "%s", type_name);
+	any->value.data = (uint8_t *)item.data;
+	any->value.len = item.size;
+}
+
+/* What follows the last '/' of the type_url. */
+static const char *type_name_of(const Google__Protobuf__Any *any)
+{
+	const char *slash = strrchr(any->type_url, '/');
+
+	return slash ? slash + 1 : any->type_url;
+}
+
+enum status repo_client_ensure_collection(struct rpc_channel *repo, const char *ns,
+					  const char *collection, const char *message_name,
+					  const char *const *indexed_fields,
+					  const struct rpc_options *options,
+					  struct arena *arena, struct error *err)
+{
+	Collector__CreateCollectionRequest request = COLLECTOR__CREATE_COLLECTION_REQUEST__INIT;
+	Collector__Collection c = COLLECTOR__COLLECTION__INIT;
+	Collector__MessageTypeRef type = COLLECTOR__MESSAGE_TYPE_REF__INIT;
+	ProtobufCMessage *reply;
+	enum status status;
+
+	type.message_name = (char *)message_name;
+	c.namespace_ = (char *)ns;
+	c.name = (char *)collection;
+	c.message_type = &type;
+	c.indexed_fields = (char **)indexed_fields;
+	while (indexed_fields && indexed_fields[c.n_indexed_fields])
+		c.n_indexed_fields++;
+	request.collection = &c;
+	status = rpc_invoke(repo, &collector__collection_repo__descriptor, "CreateCollection",
+			    &request.base, options, arena, &reply, err);
+	return status == STATUS_ALREADY_EXISTS ? STATUS_OK : status;
+}
+
+enum status repo_client_create(struct rpc_channel *repo, const char *ns, const char *collection,
+			       const char *id, const char *type_name, struct bytes item,
+			       const struct rpc_options *options, struct arena *arena,
+			       const char **ret_id, const char **ret_etag, struct error *err)
+{
+	Collector__CreateRequest request = COLLECTOR__CREATE_REQUEST__INIT;
+	Google__Protobuf__Any any;
+	ProtobufCMessage *message;
+	enum status status;
+
+	fill_any(&any, type_name, item, arena);
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.id = (char *)id;
+	request.item = &any;
+	status = invoke(repo, "Create", &request.base, options, arena, &message, err);
+	if (status != STATUS_OK)
+		return status;
+	const Collector__CreateResponse *reply = (const Collector__CreateResponse *)message;
+	if (ret_id)
+		*ret_id = reply->id;
+	if (ret_etag)
+		*ret_etag = reply->etag;
+	return STATUS_OK;
+}
+
+static struct repo_record record_of(const Google__Protobuf__Any *item,
+				    const Collector__RecordInfo *info, const char *id)
+{
+	struct repo_record r = {.id = id, .etag = "", .type_name = ""};
+
+	if (item) {
+		r.type_name = type_name_of(item);
+		r.item = bytes_of(item->value.data, item->value.len);
+	}
+	if (info) {
+		r.id = info->id;
+		r.etag = info->etag;
+	}
+	return r;
+}
+
+enum status repo_client_get(struct rpc_channel *repo, const char *ns, const char *collection,
+			    const char *id, const struct rpc_options *options,
+			    struct arena *arena, struct repo_record *ret_record,
+			    struct error *err)
+{
+	Collector__GetRequest request = COLLECTOR__GET_REQUEST__INIT;
+	ProtobufCMessage *message;
+	enum status status;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.id = (char *)id;
+	status = invoke(repo, "Get", &request.base, options, arena, &message, err);
+	if (status != STATUS_OK)
+		return status;
+	const Collector__GetResponse *reply = (const Collector__GetResponse *)message;
+	*ret_record = record_of(reply->item, reply->info, arena_strdup(arena, id));
+	return STATUS_OK;
+}
+
+enum status repo_client_put(struct rpc_channel *repo, const char *ns, const char *collection,
+			    const char *id, const char *etag, bool allow_missing,
+			    const char *type_name, struct bytes item,
+			    const struct rpc_options *options, struct arena *arena,
+			    const char **ret_etag, struct error *err)
+{
+	Collector__UpdateRequest request = COLLECTOR__UPDATE_REQUEST__INIT;
+	Google__Protobuf__Any any;
+	ProtobufCMessage *message;
+	enum status status;
+
+	fill_any(&any, type_name, item, arena);
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.id = (char *)id;
+	request.item = &any;
+	request.etag = (char *)etag;
+	request.allow_missing = allow_missing;
+	status = invoke(repo, "Update", &request.base, options, arena, &message, err);
+	if (status == STATUS_OK && ret_etag)
+		*ret_etag = ((const Collector__UpdateResponse *)message)->etag;
+	return status;
+}
+
+enum status repo_client_delete(struct rpc_channel *repo, const char *ns, const char *collection,
+			       const char *id, const struct rpc_options *options,
+			       struct arena *arena, struct error *err)
+{
+	Collector__DeleteRequest request = COLLECTOR__DELETE_REQUEST__INIT;
+	ProtobufCMessage *message;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.id = (char *)id;
+	return invoke(repo, "Delete", &request.base, options, arena, &message, err);
+}
+
+/* Made once, for ever: the types that filters are of. */
+static struct pool *builtin_pool;
+
+static void make_builtin_pool(void)
+{
+	struct pool *empty = pool_new();
+	struct error err;
+
+	/* Built with this program: they link, or the build is broken. */
+	if (pool_extend_set(empty, builtin_descriptor_set(), &builtin_pool, &err) != STATUS_OK)
+		abort();
+	pool_unref(empty);
+}
+
+/* A JSON object as a google.protobuf.Struct in @arena. */
+static enum status struct_of(const char *json, struct arena *arena,
+			     Google__Protobuf__Struct **ret, struct error *err)
+{
+	static const char type[] = "google.protobuf.Struct";
+	AUTO_STRBUF wire = STRBUF_INIT;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	ProtobufCMessage *message;
+	enum status status;
+
+	pthread_once(&once, make_builtin_pool);
+	status = json_to_wire(builtin_pool, pool_message(builtin_pool, type, sizeof(type) - 1),
+			      json, strlen(json), 0, &wire, err);
+	if (status == STATUS_OK)
+		status = rpc_unpack(&google__protobuf__struct__descriptor,
+				    bytes_of(arena_memdup(arena, wire.buf, wire.len), wire.len),
+				    arena, &message, err);
+	if (status == STATUS_OK)
+		*ret = (Google__Protobuf__Struct *)message;
+	return status;
+}
+
+enum status repo_client_list(struct rpc_channel *repo, const char *ns, const char *collection,
+			     const char *filter_json, const char *order_by, int page_size,
+			     const char *page_token, const struct rpc_options *options,
+			     struct arena *arena, struct repo_page *ret_page, struct error *err)
+{
+	Collector__ListRequest request = COLLECTOR__LIST_REQUEST__INIT;
+	struct repo_record *records;
+	ProtobufCMessage *message;
+	enum status status = STATUS_OK;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.order_by = (char *)order_by;
+	request.page_size = page_size;
+	request.page_token = (char *)page_token;
+	if (*filter_json)
+		status = struct_of(filter_json, arena, &request.filter, err);
+	if (status == STATUS_OK)
+		status = invoke(repo, "List", &request.base, options, arena, &message, err);
+	if (status != STATUS_OK)
+		return status;
+	const Collector__ListResponse *reply = (const Collector__ListResponse *)message;
+	records = arena_alloc(arena, (reply->n_items + 1) * sizeof(*records));
+	for (size_t i = 0; i < reply->n_items; i++)
+		records[i] = record_of(reply->items[i],
+				       i < reply->n_infos ? reply->infos[i] : NULL, "");
+	*ret_page = (struct repo_page){records, reply->n_items, reply->next_page_token,
+				       reply->total_count};
+	return STATUS_OK;
+}
+
+enum status repo_client_describe(struct rpc_channel *repo, const char *ns,
+				 const char *collection, const struct rpc_options *options,
+				 struct arena *arena, int64_t *ret_records, int64_t *ret_bytes,
+				 struct error *err)
+{
+	Collector__DescribeRequest request = COLLECTOR__DESCRIBE_REQUEST__INIT;
+	ProtobufCMessage *message;
+	enum status status;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	status = invoke(repo, "Describe", &request.base, options, arena, &message, err);
+	if (status != STATUS_OK)
+		return status;
+	const Collector__DescribeResponse *reply = (const Collector__DescribeResponse *)message;
+	*ret_records = reply->record_count;
+	*ret_bytes = reply->storage_size_bytes;
+	return STATUS_OK;
+}

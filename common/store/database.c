@@ -1,0 +1,156 @@
+#include "common/store/database.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/map.h"
+
+enum {
+	BUSY_TIMEOUT_MS = 2000,
+	/* Texts differ by the shape of a query alone; past this all are forgotten. */
+	MAX_STATEMENTS = 128,
+	CACHE_KIB = 4096,
+};
+
+struct database {
+	sqlite3 *sqlite;
+	struct map statements; /* text -> sqlite3_stmt *, owned */
+};
+
+static void finalize(void *stmt)
+{
+	sqlite3_finalize(stmt);
+}
+
+enum status database_error(struct database *db, int code, struct error *err)
+{
+	const char *text = db && db->sqlite ? sqlite3_errmsg(db->sqlite) : sqlite3_errstr(code);
+
+	switch (code & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+	case SQLITE_CANTOPEN:
+		return error_set(err, STATUS_UNAVAILABLE, "the database is not available: %s",
+				 text);
+	case SQLITE_FULL:
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "the disk is full");
+	case SQLITE_NOMEM:
+	case SQLITE_TOOBIG:
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too big: %s", text);
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return error_set(err, STATUS_DATA_LOSS, "the database is damaged: %s", text);
+	case SQLITE_INTERRUPT:
+		return error_set(err, STATUS_CANCELLED, "interrupted");
+	case SQLITE_CONSTRAINT:
+		return error_set(err, STATUS_ALREADY_EXISTS, "%s", text);
+	default:
+		return error_set(err, STATUS_INTERNAL, "SQLite: %s (%d)", text, code);
+	}
+}
+
+static enum status configure(struct database *db, enum database_access access,
+			     struct error *err)
+{
+	static const char writer[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+	static const char reader[] = "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;";
+
+	sqlite3_busy_timeout(db->sqlite, BUSY_TIMEOUT_MS);
+	sqlite3_extended_result_codes(db->sqlite, 1);
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	if (access == DATABASE_READ)
+		sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	char *cache = sqlite3_mprintf("PRAGMA cache_size = -%d", CACHE_KIB);
+	enum status status = database_exec(db, cache, err);
+	sqlite3_free(cache);
+	if (status != STATUS_OK)
+		return status;
+	return database_exec(db, access == DATABASE_READ ? reader : writer, err);
+}
+
+enum status database_open(const char *path, enum database_access access,
+			  struct database **ret_db, struct error *err)
+{
+	struct database *db = xcalloc(1, sizeof(*db));
+	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_READWRITE;
+	enum status status = STATUS_OK;
+
+	if (access == DATABASE_CREATE)
+		flags |= SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE;
+	int code = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
+	if (code != SQLITE_OK)
+		status = database_error(db, code, err);
+	else
+		status = configure(db, access, err);
+	if (status != STATUS_OK) {
+		database_close(db);
+		return status;
+	}
+	*ret_db = db;
+	return STATUS_OK;
+}
+
+void database_close(struct database *db)
+{
+	if (!db)
+		return;
+	map_release(&db->statements, finalize);
+	/* NULL after a failed open, which is fine. */
+	sqlite3_close(db->sqlite);
+	free(db);
+}
+
+struct sqlite3 *database_sqlite(struct database *db)
+{
+	return db->sqlite;
+}
+
+enum status database_exec(struct database *db, const char *sql, struct error *err)
+{
+	int code = sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL);
+
+	return code == SQLITE_OK ? STATUS_OK : database_error(db, code, err);
+}
+
+enum status database_prepare(struct database *db, const char *sql, struct sqlite3_stmt **ret,
+			     struct error *err)
+{
+	sqlite3_stmt *stmt = map_get(&db->statements, sql);
+
+	if (!stmt) {
+		if (db->statements.count >= MAX_STATEMENTS)
+			map_release(&db->statements, finalize);
+		int code = sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT,
+					      &stmt, NULL);
+		if (code != SQLITE_OK)
+			return database_error(db, code, err);
+		map_put(&db->statements, sql, stmt);
+	}
+	*ret = stmt;
+	return STATUS_OK;
+}
+
+void database_reset(struct sqlite3_stmt *stmt)
+{
+	/* The code is that of the last step, which was looked at. */
+	(void)sqlite3_reset(stmt);
+	(void)sqlite3_clear_bindings(stmt);
+}
+
+enum status database_run(struct database *db, struct sqlite3_stmt *stmt, struct error *err)
+{
+	int code = sqlite3_step(stmt);
+	enum status status = STATUS_OK;
+
+	if (code != SQLITE_DONE)
+		status = database_error(db, code == SQLITE_ROW ? SQLITE_MISUSE : code, err);
+	database_reset(stmt);
+	return status;
+}
+
+void database_interrupt(struct database *db)
+{
+	sqlite3_interrupt(db->sqlite);
+}

@@ -1,0 +1,652 @@
+#include "services/repo/catalog.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/map.h"
+#include "common/reflect/json_out.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/wire.h"
+#include "services/repo/directory.h"
+#include "services/repo/query.h"
+
+/* Field numbers of collector.Collection. */
+enum {
+	FIELD_NAMESPACE = 1,
+	FIELD_NAME = 2,
+	FIELD_MESSAGE_TYPE = 3,
+	FIELD_MESSAGE_NAME = 2,
+	FIELD_INCARNATION = 102,
+	FIELD_SCHEMA_VERSION = 103,
+};
+
+#define CATALOG_TYPE        "collector.Collection"
+#define CATALOG_INCARNATION "catalog"
+#define USUAL_URL_PREFIX    "type.googleapis.com/"
+
+enum entry_state { ENTRY_CREATING, ENTRY_READY, ENTRY_DELETED };
+
+struct entry {
+	struct collection collection; /* first; open only while is_open */
+	char *id;                     /* "<namespace>/<name>" */
+	enum entry_state state;
+	bool is_open;
+	unsigned refs; /* users, and one of the catalogue itself */
+	uint64_t last_used_ns;
+	pthread_mutex_t opening; /* held by who opens it */
+	struct entry *next_dead;
+};
+
+struct catalog {
+	char *directory;
+	size_t max_open;
+	struct types *types;
+	struct writer *writer;
+	struct entry *self; /* system/collections */
+
+	pthread_mutex_t mu; /* the map, and of entries: state, is_open, refs, last_used_ns */
+	struct map entries; /* id -> entry */
+	size_t open_count;
+	struct entry *dead; /* deleted and unused: to be swept */
+};
+
+/* ------------------------------------------------------------ entries */
+
+static char *text_field(struct bytes message, uint32_t number)
+{
+	struct bytes text = {NULL, 0};
+
+	(void)wire_find_bytes(message, number, &text);
+	return xstrndup(text.data ? (const char *)text.data : "", text.size);
+}
+
+static struct entry *entry_new(struct bytes definition)
+{
+	struct entry *e = xcalloc(1, sizeof(*e));
+	struct collection *c = &e->collection;
+
+	c->ns = text_field(definition, FIELD_NAMESPACE);
+	c->name = text_field(definition, FIELD_NAME);
+	c->incarnation = text_field(definition, FIELD_INCARNATION);
+	c->definition = bytes_of(xmemdup(definition.data, definition.size), definition.size);
+	e->id = xasprintf("%s/%s", c->ns, c->name);
+	e->refs = 1;
+	pthread_mutex_init(&e->opening, NULL);
+	return e;
+}
+
+static void entry_free(struct entry *e)
+{
+	struct collection *c = &e->collection;
+
+	free((char *)c->ns);
+	free((char *)c->name);
+	free((char *)c->incarnation);
+	free((uint8_t *)c->definition.data);
+	free(e->id);
+	pthread_mutex_destroy(&e->opening);
+	free(e);
+}
+
+static char *directory_of(const struct catalog *catalog, const struct collection *c)
+{
+	return xasprintf("%s/ns/%s/%s/%s", catalog->directory, c->ns, c->name, c->incarnation);
+}
+
+static enum status load_type(struct catalog *catalog, struct collection *c, struct error *err)
+{
+	struct store_definition stored;
+	struct arena arena;
+	enum status status;
+
+	arena_init(&arena, 0);
+	status = store_load(c->store, &arena, &stored, err);
+	if (status == STATUS_OK)
+		status = types_load(catalog->types, stored.descriptor_set, stored.message_name,
+				    &c->type, err);
+	if (status == STATUS_OK) {
+		c->message_name = xstrdup(stored.message_name);
+		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
+		c->has_text = stored.has_text;
+	}
+	arena_release(&arena);
+	return status;
+}
+
+static enum status open_entry(struct catalog *catalog, struct entry *e, struct error *err)
+{
+	struct collection *c = &e->collection;
+	AUTO_FREE char *directory = directory_of(catalog, c);
+	enum status status = store_open(directory, &c->store, err);
+
+	if (status != STATUS_OK)
+		return status;
+	status = load_type(catalog, c, err);
+	if (status != STATUS_OK) {
+		store_close(c->store);
+		return status;
+	}
+	writer_bind(catalog->writer, &c->queue, c->store,
+		    (unsigned)hash_bytes(c->incarnation, strlen(c->incarnation)));
+	return STATUS_OK;
+}
+
+static void close_entry(struct entry *e)
+{
+	struct collection *c = &e->collection;
+
+	store_close(c->store);
+	pool_unref(c->type.pool);
+	free((char *)c->message_name);
+	free((char *)c->type_url);
+	c->store = NULL;
+	c->message_name = c->type_url = NULL;
+	c->type = (struct type){0};
+}
+
+/* ------------------------------------------------------------ using them */
+
+/*
+ * With the mutex held: the least recently used collection beyond the limit that
+ * nobody uses, marked as closed; the caller closes it without the mutex, still
+ * holding e->opening, so that nobody opens it meanwhile.
+ */
+static struct entry *pick_victim(struct catalog *catalog)
+{
+	struct entry *victim = NULL;
+
+	if (catalog->open_count <= catalog->max_open)
+		return NULL;
+	map_for_each (&catalog->entries, slot) {
+		struct entry *e = slot->value;
+
+		if (e->is_open && e->refs == 1 && e != catalog->self &&
+		    (!victim || e->last_used_ns < victim->last_used_ns))
+			victim = e;
+	}
+	if (!victim || pthread_mutex_trylock(&victim->opening) != 0)
+		return NULL;
+	victim->is_open = false;
+	victim->refs++;
+	catalog->open_count--;
+	return victim;
+}
+
+static void release_entry(struct catalog *catalog, struct entry *e);
+
+static void close_one_beyond_limit(struct catalog *catalog)
+{
+	struct entry *victim;
+
+	pthread_mutex_lock(&catalog->mu);
+	victim = pick_victim(catalog);
+	pthread_mutex_unlock(&catalog->mu);
+	if (!victim)
+		return;
+	close_entry(victim);
+	pthread_mutex_unlock(&victim->opening);
+	release_entry(catalog, victim);
+}
+
+static struct entry *find_ready(struct catalog *catalog, const char *ns, const char *name)
+{
+	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
+	struct entry *e = map_get(&catalog->entries, id);
+
+	return e && e->state == ENTRY_READY ? e : NULL;
+}
+
+enum status catalog_acquire(struct catalog *catalog, const char *ns, const char *name,
+			    struct collection **ret, struct error *err)
+{
+	enum status status = STATUS_OK;
+	bool is_open, opened = false;
+
+	pthread_mutex_lock(&catalog->mu);
+	struct entry *e = find_ready(catalog, ns, name);
+	if (e) {
+		e->refs++;
+		e->last_used_ns = clock_monotonic_ns();
+	}
+	is_open = e && e->is_open;
+	pthread_mutex_unlock(&catalog->mu);
+	if (!e) {
+		error_set(err, STATUS_NOT_FOUND, "there is no collection %s/%s", ns, name);
+		return STATUS_NOT_FOUND;
+	}
+	if (!is_open) {
+		pthread_mutex_lock(&e->opening);
+		if (!e->is_open)
+			status = open_entry(catalog, e, err);
+		pthread_mutex_lock(&catalog->mu);
+		opened = status == STATUS_OK && !e->is_open;
+		if (opened) {
+			e->is_open = true;
+			catalog->open_count++;
+		}
+		pthread_mutex_unlock(&catalog->mu);
+		pthread_mutex_unlock(&e->opening);
+	}
+	if (status != STATUS_OK) {
+		release_entry(catalog, e);
+		return status;
+	}
+	if (opened)
+		close_one_beyond_limit(catalog);
+	*ret = &e->collection;
+	return STATUS_OK;
+}
+
+struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
+				       const char *name)
+{
+	pthread_mutex_lock(&catalog->mu);
+	struct entry *e = find_ready(catalog, ns, name);
+	if (e && e->is_open) {
+		e->refs++;
+		e->last_used_ns = clock_monotonic_ns();
+	} else {
+		e = NULL;
+	}
+	pthread_mutex_unlock(&catalog->mu);
+	return e ? &e->collection : NULL;
+}
+
+static void release_entry(struct catalog *catalog, struct entry *e)
+{
+	pthread_mutex_lock(&catalog->mu);
+	if (--e->refs == 0) {
+		e->next_dead = catalog->dead;
+		catalog->dead = e;
+	}
+	pthread_mutex_unlock(&catalog->mu);
+}
+
+void catalog_release(struct catalog *catalog, struct collection *collection)
+{
+	/* The collection is the entry's first member. */
+	release_entry(catalog, (struct entry *)collection);
+}
+
+/* Close and remove what was deleted and is not used any more. */
+static void sweep(struct catalog *catalog)
+{
+	struct entry *next;
+
+	pthread_mutex_lock(&catalog->mu);
+	struct entry *dead = catalog->dead;
+	catalog->dead = NULL;
+	for (struct entry *e = dead; e; e = e->next_dead)
+		catalog->open_count -= e->is_open;
+	pthread_mutex_unlock(&catalog->mu);
+	for (struct entry *e = dead; e; e = next) {
+		AUTO_FREE char *directory = directory_of(catalog, &e->collection);
+
+		next = e->next_dead;
+		if (e->is_open)
+			close_entry(e);
+		directory_remove(directory);
+		entry_free(e);
+	}
+}
+
+/* ------------------------------------------------------------ create and delete */
+
+static enum status write_record(struct catalog *catalog, const struct entry *e, bool is_delete,
+				uint64_t now_us, struct error *err)
+{
+	struct collection *self = &catalog->self->collection;
+	AUTO_STRBUF doc = STRBUF_INIT;
+	struct store_write w = {
+		.is_delete = is_delete,
+		.expectation = is_delete ? STORE_MUST_EXIST : STORE_MUST_NOT_EXIST,
+		.id = e->id,
+		.proto = e->collection.definition,
+		.now_us = now_us,
+	};
+	enum status status = wire_to_jsonb(self->type.pool, self->type.message, w.proto,
+					   JSON_OUT_SEARCH, &doc, err);
+
+	if (status != STATUS_OK)
+		return status;
+	w.doc = bytes_of(doc.buf, doc.len);
+	return writer_run(catalog->writer, &self->queue, &w, err);
+}
+
+/* The database, made in the staging area and moved to its place when it is whole. */
+static enum status make_files(struct catalog *catalog, const struct collection *c,
+			      const struct store_definition *definition, struct error *err)
+{
+	AUTO_FREE char *staging =
+		xasprintf("%s/staging/%s", catalog->directory, c->incarnation);
+	AUTO_FREE char *ns = xasprintf("%s/ns/%s", catalog->directory, c->ns);
+	AUTO_FREE char *parent = xasprintf("%s/%s", ns, c->name);
+	AUTO_FREE char *directory = directory_of(catalog, c);
+	enum status status = directory_make(staging, err);
+
+	if (status == STATUS_OK)
+		status = store_create(staging, definition, err);
+	if (status == STATUS_OK)
+		status = directory_make(ns, err);
+	if (status == STATUS_OK)
+		status = directory_make(parent, err);
+	if (status == STATUS_OK)
+		status = directory_move(staging, directory, err);
+	if (status != STATUS_OK)
+		directory_remove(staging);
+	return status;
+}
+
+/* Put a new entry into the map, if its name is free. */
+static enum status reserve(struct catalog *catalog, struct entry *e, struct error *err)
+{
+	enum status status = STATUS_OK;
+
+	pthread_mutex_lock(&catalog->mu);
+	if (map_get(&catalog->entries, e->id))
+		status = error_set(err, STATUS_ALREADY_EXISTS, "collection %s exists", e->id);
+	else
+		map_put(&catalog->entries, e->id, e);
+	pthread_mutex_unlock(&catalog->mu);
+	return status;
+}
+
+static void set_state(struct catalog *catalog, struct entry *e, enum entry_state state)
+{
+	pthread_mutex_lock(&catalog->mu);
+	e->state = state;
+	if (state == ENTRY_DELETED)
+		map_remove(&catalog->entries, e->id);
+	pthread_mutex_unlock(&catalog->mu);
+}
+
+enum status catalog_create(struct catalog *catalog, const struct store_definition *definition,
+			   struct error *err)
+{
+	struct entry *e = entry_new(definition->definition);
+	enum status status = reserve(catalog, e, err);
+
+	if (status != STATUS_OK) {
+		entry_free(e);
+		return status;
+	}
+	status = make_files(catalog, &e->collection, definition, err);
+	if (status == STATUS_OK)
+		status = write_record(catalog, e, false, definition->created_us, err);
+	if (status == STATUS_OK) {
+		set_state(catalog, e, ENTRY_READY);
+		return STATUS_OK;
+	}
+	set_state(catalog, e, ENTRY_DELETED);
+	release_entry(catalog, e);
+	sweep(catalog);
+	return status;
+}
+
+enum status catalog_delete(struct catalog *catalog, const char *ns, const char *name,
+			   uint64_t now_us, int64_t *ret_records, struct error *err)
+{
+	struct store_sizes sizes;
+	struct collection *c;
+	struct entry *e;
+	enum status status = catalog_acquire(catalog, ns, name, &c, err);
+
+	if (status != STATUS_OK)
+		return status;
+	e = (struct entry *)c;
+	status = store_measure(c->store, &sizes, err);
+	if (status == STATUS_OK)
+		status = write_record(catalog, e, true, now_us, err);
+	if (status == STATUS_OK) {
+		set_state(catalog, e, ENTRY_DELETED);
+		*ret_records = sizes.record_count;
+		release_entry(catalog, e); /* the catalogue's own */
+	}
+	release_entry(catalog, e);
+	sweep(catalog);
+	return status;
+}
+
+/* ------------------------------------------------------------ list */
+
+static int compare_items(const void *a, const void *b)
+{
+	const struct catalog_item *x = a, *y = b;
+	int namespaces = strcmp(x->ns, y->ns);
+
+	return namespaces ? namespaces : strcmp(x->name, y->name);
+}
+
+size_t catalog_list(struct catalog *catalog, const char *ns, struct arena *arena,
+		    struct catalog_item **ret_items)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&catalog->mu);
+	struct catalog_item *items =
+		arena_alloc(arena, (catalog->entries.count + 1) * sizeof(*items));
+	map_for_each (&catalog->entries, slot) {
+		const struct entry *e = slot->value;
+		const struct collection *c = &e->collection;
+
+		if (e->state != ENTRY_READY || (ns && strcmp(ns, c->ns) != 0))
+			continue;
+		items[count++] = (struct catalog_item){
+			arena_strdup(arena, c->ns), arena_strdup(arena, c->name),
+			bytes_of(arena_memdup(arena, c->definition.data, c->definition.size),
+				 c->definition.size)};
+	}
+	pthread_mutex_unlock(&catalog->mu);
+	qsort(items, count, sizeof(*items), compare_items);
+	*ret_items = items;
+	return count;
+}
+
+size_t catalog_open_count(struct catalog *catalog)
+{
+	pthread_mutex_lock(&catalog->mu);
+	size_t count = catalog->open_count;
+	pthread_mutex_unlock(&catalog->mu);
+	return count;
+}
+
+struct writer *catalog_writer(struct catalog *catalog)
+{
+	return catalog->writer;
+}
+
+/* ------------------------------------------------------------ start and end */
+
+static void describe_self(struct strbuf *out)
+{
+	wire_add_string(out, FIELD_NAMESPACE, CATALOG_NAMESPACE);
+	wire_add_string(out, FIELD_NAME, CATALOG_COLLECTION);
+	size_t mark = wire_open(out, FIELD_MESSAGE_TYPE);
+	wire_add_string(out, FIELD_MESSAGE_NAME, CATALOG_TYPE);
+	wire_close(out, mark);
+	wire_add_string(out, FIELD_INCARNATION, CATALOG_INCARNATION);
+	wire_add_uint(out, FIELD_SCHEMA_VERSION, 1);
+}
+
+/* The catalogue's own collection: made at the very first start, a record of itself. */
+static enum status open_self(struct catalog *catalog, struct error *err)
+{
+	AUTO_STRBUF definition = STRBUF_INIT;
+	enum status status = STATUS_OK;
+
+	describe_self(&definition);
+	catalog->self = entry_new(bytes_of(definition.buf, definition.len));
+	map_put(&catalog->entries, catalog->self->id, catalog->self);
+	catalog->self->state = ENTRY_READY;
+	AUTO_FREE char *directory = directory_of(catalog, &catalog->self->collection);
+	if (access(directory, F_OK) != 0) {
+		const struct store_definition d = {
+			.definition = catalog->self->collection.definition,
+			.message_name = CATALOG_TYPE,
+			.has_text = true,
+			.created_us = clock_unix_us(),
+		};
+		status = make_files(catalog, &catalog->self->collection, &d, err);
+	}
+	if (status == STATUS_OK)
+		status = open_entry(catalog, catalog->self, err);
+	if (status != STATUS_OK)
+		return status;
+	catalog->self->is_open = true;
+	catalog->open_count++;
+	/* Not only when it is new: a crash may have come in between. */
+	status = write_record(catalog, catalog->self, false, clock_unix_us(), err);
+	return status == STATUS_ALREADY_EXISTS ? STATUS_OK : status;
+}
+
+static bool load_record(void *arg, const struct store_record *record)
+{
+	struct catalog *catalog = arg;
+
+	if (!map_get(&catalog->entries, record->id)) {
+		struct entry *e = entry_new(record->proto);
+
+		e->state = ENTRY_READY;
+		map_put(&catalog->entries, e->id, e);
+	}
+	return true;
+}
+
+static enum status load_all(struct catalog *catalog, struct error *err)
+{
+	struct collection *self = &catalog->self->collection;
+	struct store_reader *reader;
+	struct arena arena;
+	struct query *q = xcalloc(1, sizeof(*q));
+	enum status status = store_take_reader(self->store, &reader, err);
+
+	arena_init(&arena, 0);
+	query_init(q, self->type.pool, self->type.message, &arena);
+	if (status == STATUS_OK) {
+		status = store_query(reader, q, load_record, catalog, err);
+		store_give_reader(self->store, reader);
+	}
+	arena_release(&arena);
+	free(q);
+	return status;
+}
+
+/* Call @each for the entries of a directory, "." and ".." excepted. */
+static void for_each_in(const char *path,
+			void (*each)(void *arg, const char *path, const char *name), void *arg)
+{
+	DIR *dir = opendir(path);
+	struct dirent *found;
+
+	if (!dir)
+		return;
+	while ((found = readdir(dir))) {
+		if (!strcmp(found->d_name, ".") || !strcmp(found->d_name, ".."))
+			continue;
+		AUTO_FREE char *inner = xasprintf("%s/%s", path, found->d_name);
+		each(arg, inner, found->d_name);
+	}
+	closedir(dir);
+}
+
+static void remove_it(void *arg, const char *path, const char *name)
+{
+	(void)arg;
+	(void)name;
+	directory_remove(path);
+}
+
+struct left_overs {
+	struct catalog *catalog;
+	const char *ns, *name;
+};
+
+static void clean_incarnation(void *arg, const char *path, const char *name)
+{
+	const struct left_overs *at = arg;
+	AUTO_FREE char *id = xasprintf("%s/%s", at->ns, at->name);
+	const struct entry *e = map_get(&at->catalog->entries, id);
+
+	if (!e || strcmp(e->collection.incarnation, name) != 0)
+		directory_remove(path);
+}
+
+static void clean_collection(void *arg, const char *path, const char *name)
+{
+	struct left_overs *at = arg;
+
+	at->name = name;
+	for_each_in(path, clean_incarnation, at);
+	/* Goes only when it is empty. */
+	(void)rmdir(path);
+}
+
+static void clean_namespace(void *arg, const char *path, const char *name)
+{
+	struct left_overs at = {.catalog = arg, .ns = name};
+
+	for_each_in(path, clean_collection, &at);
+}
+
+static void clean(struct catalog *catalog)
+{
+	AUTO_FREE char *staging = xasprintf("%s/staging", catalog->directory);
+	AUTO_FREE char *ns = xasprintf("%s/ns", catalog->directory);
+
+	for_each_in(staging, remove_it, NULL);
+	for_each_in(ns, clean_namespace, catalog);
+}
+
+enum status catalog_open(const struct catalog_options *options, struct catalog **ret_catalog,
+			 struct error *err)
+{
+	struct catalog *catalog = xcalloc(1, sizeof(*catalog));
+	AUTO_FREE char *ns = xasprintf("%s/ns", options->directory);
+	AUTO_FREE char *staging = xasprintf("%s/staging", options->directory);
+	enum status status;
+
+	pthread_mutex_init(&catalog->mu, NULL);
+	catalog->directory = xstrdup(options->directory);
+	catalog->max_open = options->max_open;
+	catalog->types = options->types;
+	catalog->writer = writer_new(options->writer_threads);
+	status = directory_make(ns, err);
+	if (status == STATUS_OK)
+		status = directory_make(staging, err);
+	if (status == STATUS_OK)
+		status = open_self(catalog, err);
+	if (status == STATUS_OK)
+		status = load_all(catalog, err);
+	if (status != STATUS_OK) {
+		catalog_close(catalog);
+		return status;
+	}
+	clean(catalog);
+	*ret_catalog = catalog;
+	return STATUS_OK;
+}
+
+void catalog_close(struct catalog *catalog)
+{
+	if (!catalog)
+		return;
+	writer_free(catalog->writer);
+	sweep(catalog);
+	map_for_each (&catalog->entries, slot) {
+		struct entry *e = slot->value;
+
+		if (e->is_open)
+			close_entry(e);
+		entry_free(e);
+	}
+	map_release(&catalog->entries, NULL);
+	pthread_mutex_destroy(&catalog->mu);
+	free(catalog->directory);
+	free(catalog);
+}

@@ -1,0 +1,93 @@
+/*
+ * All collections of this repo: which there are, and those that are open.
+ *
+ * The catalogue is itself a collection, system/collections, with a record for
+ * each. A collection exists from the commit of its record to the commit of the
+ * record's deletion; directories without a record are left-overs of a crash and
+ * removed at the next start.
+ *
+ * Thread-safe. Collections are opened when they are first used; past a limit the
+ * least recently used ones are closed.
+ */
+#ifndef SERVICES_REPO_CATALOG_H
+#define SERVICES_REPO_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+#include "services/repo/store.h"
+#include "services/repo/types.h"
+#include "services/repo/writer.h"
+
+#define CATALOG_NAMESPACE  "system"
+#define CATALOG_COLLECTION "collections"
+
+struct catalog;
+
+/* An open collection. All members are for reading; they stay as they are. */
+struct collection {
+	const char *ns, *name, *incarnation;
+	const char *message_name;
+	const char *type_url;    /* the usual one, "type.googleapis.com/..." */
+	struct bytes definition; /* the serialized collector.Collection */
+	struct type type;
+	bool has_text;
+	struct store *store;
+	struct writer_queue queue;
+};
+
+struct catalog_options {
+	const char *directory; /* borrowed; exists */
+	unsigned writer_threads;
+	size_t max_open;
+	struct types *types; /* borrowed */
+};
+
+/* Reads the catalogue, or makes it, and removes left-overs. */
+enum status catalog_open(const struct catalog_options *options, struct catalog **ret_catalog,
+			 struct error *err) MUST_CHECK;
+
+/* Writes what is queued and closes everything. Nobody may hold a collection. */
+void catalog_close(struct catalog *catalog);
+
+struct writer *catalog_writer(struct catalog *catalog);
+
+/*
+ * The collection, until catalog_release(). Opening it may take milliseconds.
+ * NOT_FOUND: there is none of that name.
+ */
+enum status catalog_acquire(struct catalog *catalog, const char *ns, const char *name,
+			    struct collection **ret, struct error *err) MUST_CHECK;
+
+/* The same, but only if it is open already; NULL: it is not, or there is none. */
+struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
+				       const char *name);
+void catalog_release(struct catalog *catalog, struct collection *collection);
+
+/*
+ * Make a collection. @definition->definition is its Collection message, with
+ * namespace, name and an incarnation that no other has. ALREADY_EXISTS: there is
+ * one of that name.
+ */
+enum status catalog_create(struct catalog *catalog, const struct store_definition *definition,
+			   struct error *err) MUST_CHECK;
+
+/* Delete a collection with everything in it. NOT_FOUND: there is none. */
+enum status catalog_delete(struct catalog *catalog, const char *ns, const char *name,
+			   uint64_t now_us, int64_t *ret_records, struct error *err) MUST_CHECK;
+
+struct catalog_item {
+	const char *ns, *name;
+	struct bytes definition;
+};
+
+/* Collections of @ns (NULL: of all), by namespace and name; copies in @arena. */
+size_t catalog_list(struct catalog *catalog, const char *ns, struct arena *arena,
+		    struct catalog_item **ret_items);
+size_t catalog_open_count(struct catalog *catalog);
+
+#endif

@@ -1,0 +1,419 @@
+/* CreateCollection, DeleteCollection, Discover, Route; and Meta. */
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/names.h"
+#include "common/base/random.h"
+#include "common/daemon/daemon.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/search.h"
+#include "common/rpc/call.h"
+#include "common/rpc/client.h"
+#include "services/repo/read_rpc.h"
+#include "services/repo/write_rpc.h"
+
+enum { MAX_INDEXED_FIELDS = 32, MAX_TEXT_FIELDS = 64, MAX_COLLECTION_LABELS = 64 };
+
+enum status definition_of(const struct repo *repo, struct bytes definition, struct arena *arena,
+			  Collector__Collection **ret, struct error *err)
+{
+	ProtobufCMessage *message;
+
+	if (rpc_unpack(&collector__collection__descriptor, definition, arena, &message, err) !=
+	    STATUS_OK)
+		return error_set(err, STATUS_DATA_LOSS, "a collection's definition is damaged");
+	*ret = (Collector__Collection *)message;
+	(*ret)->server_endpoint = (char *)daemon_listen_address(repo->daemon);
+	return STATUS_OK;
+}
+
+/* ------------------------------------------------------------ CreateCollection */
+
+/* What is made of a request before anything is written. */
+struct plan {
+	const char *ns;
+	struct type type;
+	struct store_definition store;
+};
+
+static enum status check_request(const Collector__Collection *c, void *call,
+				 const char **ret_ns, struct error *err)
+{
+	enum status status;
+
+	if (!c)
+		return error_field(err, "collection", "a collection is required");
+	status = names_check_namespace(c->namespace_, "collection.namespace", err);
+	if (status == STATUS_OK)
+		status = names_check_collection(c->name, "collection.name", err);
+	if (status == STATUS_OK)
+		status = repo_check(call, c->namespace_, NULL, ACCESS_WRITE, ret_ns, err);
+	if (status != STATUS_OK)
+		return status;
+	if (!c->message_type || !*c->message_type->message_name)
+		return error_field(err, "collection.message_type",
+				   "a message type is required");
+	status = names_check_symbol(c->message_type->message_name,
+				    "collection.message_type.message_name", err);
+	if (status == STATUS_OK)
+		status = names_check_nested_namespace(c->message_type->namespace_, *ret_ns,
+						      "collection.message_type.namespace", err);
+	if (status == STATUS_OK && c->metadata && c->metadata->n_labels > MAX_COLLECTION_LABELS)
+		status = error_field(err, "collection.metadata.labels", "more than %d",
+				     MAX_COLLECTION_LABELS);
+	return status;
+}
+
+/* Resolve the paths that a request names; each must lead to a single value, or to text. */
+static enum status resolve_paths(const struct type *type, char *const *names, size_t count,
+				 bool is_text, const char *field, struct arena *arena,
+				 const struct search_path *const **ret, struct error *err)
+{
+	const struct search_path **paths = arena_alloc(arena, (count + 1) * sizeof(*paths));
+
+	for (size_t i = 0; i < count; i++) {
+		struct search_path *path = arena_alloc(arena, sizeof(*path));
+		enum status status =
+			search_resolve(type->pool, type->message, names[i], arena, path, err);
+
+		if (status != STATUS_OK) {
+			const struct error why = *err;
+			return error_field(err, field, "%s: %s", names[i], why.message);
+		}
+		if (!is_text && (path->is_list || path->crosses_list || path->is_map ||
+				 path->kind == SEARCH_MESSAGE))
+			return error_field(err, field,
+					   "%s is no single value, which alone can be indexed",
+					   names[i]);
+		if (is_text && path->crosses_list)
+			return error_field(err, field, "%s crosses a list: name the list",
+					   names[i]);
+		paths[i] = path;
+	}
+	*ret = paths;
+	return STATUS_OK;
+}
+
+/* The definition as it is stored: what was asked for, and what only the server says. */
+static struct bytes stored_definition(const Collector__Collection *asked, const char *ns,
+				      uint64_t now_us, struct arena *arena)
+{
+	Collector__Collection *c = arena_memdup(arena, asked, sizeof(*asked));
+	Collector__MessageTypeRef *type =
+		arena_memdup(arena, asked->message_type, sizeof(*asked->message_type));
+	Collector__Metadata *metadata = arena_alloc(arena, sizeof(*metadata));
+	char *incarnation = arena_alloc(arena, UUID_TEXT_BYTES);
+
+	collector__metadata__init(metadata);
+	if (asked->metadata) {
+		metadata->n_labels = asked->metadata->n_labels;
+		metadata->labels = asked->metadata->labels;
+	}
+	metadata->created_at = metadata->updated_at = timestamp_of(arena, now_us);
+	random_uuid7(now_us / 1000, incarnation);
+	type->namespace_ = (char *)ns;
+	c->namespace_ = (char *)ns;
+	c->message_type = type;
+	c->metadata = metadata;
+	c->server_endpoint = (char *)"";
+	c->incarnation = incarnation;
+	c->schema_version = 1;
+	/* What a newer client sent and this program does not know is not kept. */
+	c->base.n_unknown_fields = 0;
+	return rpc_pack(&c->base, arena);
+}
+
+static enum status make_plan(struct repo *repo, const Collector__Collection *c, void *call,
+			     struct plan *plan, struct error *err)
+{
+	struct arena *arena = rpc_arena(call);
+	struct store_definition *d = &plan->store;
+	enum status status = check_request(c, call, &plan->ns, err);
+
+	if (status != STATUS_OK)
+		return status;
+	if (c->n_indexed_fields > MAX_INDEXED_FIELDS)
+		return error_field(err, "collection.indexed_fields", "more than %d",
+				   MAX_INDEXED_FIELDS);
+	if (c->n_full_text_fields > MAX_TEXT_FIELDS)
+		return error_field(err, "collection.full_text_fields", "more than %d",
+				   MAX_TEXT_FIELDS);
+	status = types_find(repo->types, plan->ns, c->message_type->message_name, call, arena,
+			    &plan->type, err);
+	if (status != STATUS_OK)
+		return status;
+	d->created_us = clock_unix_us();
+	d->message_name = c->message_type->message_name;
+	d->descriptor_set = plan->type.descriptor_set;
+	d->indexed_count = c->n_indexed_fields;
+	d->has_text = !c->full_text_disabled;
+	d->text_count = c->n_full_text_fields;
+	status = resolve_paths(&plan->type, c->indexed_fields, d->indexed_count, false,
+			       "collection.indexed_fields", arena, &d->indexed, err);
+	if (status == STATUS_OK)
+		status = resolve_paths(&plan->type, c->full_text_fields, d->text_count, true,
+				       "collection.full_text_fields", arena, &d->text, err);
+	d->definition = stored_definition(c, plan->ns, d->created_us, arena);
+	return status;
+}
+
+static void repo_create_collection(Collector__CollectionRepo_Service *service,
+				   const Collector__CreateCollectionRequest *request,
+				   Collector__CreateCollectionResponse_Closure reply,
+				   void *call)
+{
+	Collector__CreateCollectionResponse response =
+		COLLECTOR__CREATE_COLLECTION_RESPONSE__INIT;
+	struct repo *repo = repo_of_collections(service);
+	struct arena *arena = rpc_arena(call);
+	struct plan plan = {0};
+	struct error err = {0};
+	enum status status = make_plan(repo, request->collection, call, &plan, &err);
+
+	if (status == STATUS_OK)
+		status = catalog_create(repo->catalog, &plan.store, &err);
+	pool_unref(plan.type.pool);
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	response.status = status_ok(arena);
+	response.collection_id =
+		arena_printf(arena, "%s/%s", plan.ns, request->collection->name);
+	response.server_endpoint = (char *)daemon_listen_address(repo->daemon);
+	reply(&response, call);
+}
+
+/* ------------------------------------------------------------ DeleteCollection */
+
+static enum status delete_collection(struct repo *repo,
+				     const Collector__DeleteCollectionRequest *request,
+				     void *call, int64_t *ret_records, struct error *err)
+{
+	const Collector__NamespacedName *c = request->collection;
+	const char *ns;
+	enum status status;
+
+	if (!c)
+		return error_field(err, "collection", "a collection is required");
+	status = repo_check(call, c->namespace_, c->name, ACCESS_WRITE, &ns, err);
+	if (status != STATUS_OK)
+		return status;
+	if (!strcmp(ns, CATALOG_NAMESPACE) && !strcmp(c->name, CATALOG_COLLECTION))
+		return error_set(err, STATUS_PERMISSION_DENIED,
+				 "the catalogue itself cannot be deleted");
+	status = catalog_delete(repo->catalog, ns, c->name, clock_unix_us(), ret_records, err);
+	return status == STATUS_NOT_FOUND && !request->must_exist ? STATUS_OK : status;
+}
+
+static void repo_delete_collection(Collector__CollectionRepo_Service *service,
+				   const Collector__DeleteCollectionRequest *request,
+				   Collector__DeleteCollectionResponse_Closure reply,
+				   void *call)
+{
+	Collector__DeleteCollectionResponse response =
+		COLLECTOR__DELETE_COLLECTION_RESPONSE__INIT;
+	struct error err = {0};
+
+	if (delete_collection(repo_of_collections(service), request, call,
+			      &response.records_deleted, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	response.status = status_ok(rpc_arena(call));
+	reply(&response, call);
+}
+
+/* ------------------------------------------------------------ Discover and Route */
+
+static bool has_labels(const Collector__Collection *c, const Collector__DiscoverRequest *r)
+{
+	for (size_t i = 0; i < r->n_label_filter; i++) {
+		bool found = false;
+
+		for (size_t j = 0; c->metadata && j < c->metadata->n_labels; j++)
+			found = found || (!strcmp(c->metadata->labels[j]->key,
+						  r->label_filter[i]->key) &&
+					  !strcmp(c->metadata->labels[j]->value,
+						  r->label_filter[i]->value));
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static bool is_wanted(const Collector__Collection *c, const Collector__DiscoverRequest *r)
+{
+	const Collector__MessageTypeRef *type = r->message_type_filter;
+
+	if (type && *type->message_name &&
+	    strcmp(type->message_name, c->message_type->message_name) != 0)
+		return false;
+	return has_labels(c, r);
+}
+
+/* Discover's page is known by the collection that it ended with. */
+static enum status read_token(const struct repo *repo, const Collector__DiscoverRequest *r,
+			      struct bytes scope, struct arena *arena, const char **ret_after,
+			      struct error *err)
+{
+	struct page page;
+	enum status status;
+
+	*ret_after = "";
+	if (!*r->page_token)
+		return STATUS_OK;
+	status = page_token_read(&repo->token_key, scope, r->page_token, arena, &page, err);
+	if (status == STATUS_OK && page.key_count == 1)
+		*ret_after = arena_strndup(arena, page.position.keys[0].text,
+					   page.position.keys[0].len);
+	return status;
+}
+
+static void write_token(const struct repo *repo, struct bytes scope, const char *last,
+			struct arena *arena, Collector__DiscoverResponse *response)
+{
+	AUTO_STRBUF token = STRBUF_INIT;
+	struct page page = {.key_count = 1};
+
+	page.position.keys[0] =
+		(struct query_value){.type = VALUE_TEXT, .text = last, .len = strlen(last)};
+	page_token_write(&repo->token_key, scope, &page, &token);
+	response->next_page_token = arena_strdup(arena, strbuf_str(&token));
+}
+
+static void scope_of(const Collector__DiscoverRequest *r, struct strbuf *out)
+{
+	strbuf_addf(out, "discover %s %s", r->namespace_,
+		    r->message_type_filter ? r->message_type_filter->message_name : "");
+	/* A sum, as maps have no order: filters that differ only in it are the same. */
+	uint64_t sum = 0;
+	for (size_t i = 0; i < r->n_label_filter; i++) {
+		AUTO_STRBUF one = STRBUF_INIT;
+
+		strbuf_addf(&one, "%zu:%s=%s", strlen(r->label_filter[i]->key),
+			    r->label_filter[i]->key, r->label_filter[i]->value);
+		sum += hash_siphash((const uint8_t[HASH_KEY_BYTES]){0}, one.buf, one.len);
+	}
+	strbuf_addf(out, " %llx", (unsigned long long)sum);
+}
+
+static enum status discover(struct repo *repo, const Collector__DiscoverRequest *r, void *call,
+			    Collector__DiscoverResponse *response, struct error *err)
+{
+	struct arena *arena = rpc_arena(call);
+	AUTO_STRBUF scope = STRBUF_INIT;
+	struct catalog_item *items;
+	const char *after, *id = "", *ns = NULL;
+	size_t limit, count;
+	enum status status = repo_page_size(r->page_size, "page_size", &limit, err);
+
+	if (status == STATUS_OK && *r->namespace_)
+		status = repo_check(call, r->namespace_, NULL, ACCESS_READ, &ns, err);
+	scope_of(r, &scope);
+	if (status == STATUS_OK)
+		status =
+			read_token(repo, r, bytes_of(scope.buf, scope.len), arena, &after, err);
+	if (status != STATUS_OK)
+		return status;
+	count = catalog_list(repo->catalog, ns, arena, &items);
+	response->collections = arena_alloc(arena, limit * sizeof(void *));
+	for (size_t i = 0; i < count; i++) {
+		Collector__Collection *c = NULL;
+		const char *this_id = arena_printf(arena, "%s\t%s", items[i].ns, items[i].name);
+
+		if (strcmp(this_id, after) <= 0)
+			continue;
+		status = definition_of(repo, items[i].definition, arena, &c, err);
+		if (status != STATUS_OK)
+			return status;
+		if (!is_wanted(c, r))
+			continue;
+		if (response->n_collections == limit) {
+			write_token(repo, bytes_of(scope.buf, scope.len), id, arena, response);
+			break;
+		}
+		response->collections[response->n_collections++] = c;
+		id = this_id;
+	}
+	response->status = status_ok(arena);
+	return STATUS_OK;
+}
+
+static void repo_discover(Collector__CollectionRepo_Service *service,
+			  const Collector__DiscoverRequest *request,
+			  Collector__DiscoverResponse_Closure reply, void *call)
+{
+	Collector__DiscoverResponse response = COLLECTOR__DISCOVER_RESPONSE__INIT;
+	struct error err = {0};
+
+	if (discover(repo_of_collections(service), request, call, &response, &err) != STATUS_OK)
+		rpc_fail_error(call, &err);
+	else
+		reply(&response, call);
+}
+
+static void repo_route(Collector__CollectionRepo_Service *service,
+		       const Collector__RouteRequest *request,
+		       Collector__RouteResponse_Closure reply, void *call)
+{
+	Collector__RouteResponse response = COLLECTOR__ROUTE_RESPONSE__INIT;
+	struct repo *repo = repo_of_collections(service);
+	struct arena *arena = rpc_arena(call);
+	struct collection *c;
+	struct error err = {0};
+	enum status status =
+		request->collection
+			? repo_acquire(repo, call, request->collection->namespace_,
+				       request->collection->name, ACCESS_READ, &c, &err)
+			: error_field(&err, "collection", "a collection is required");
+
+	if (status == STATUS_OK) {
+		status = definition_of(repo, c->definition, arena, &response.collection, &err);
+		catalog_release(repo->catalog, c);
+	}
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	response.status = status_ok(arena);
+	response.server_endpoint = (char *)daemon_listen_address(repo->daemon);
+	reply(&response, call);
+}
+
+/* ------------------------------------------------------------ Meta, and the tables */
+
+static void repo_meta(Collector__CollectionService_Service *service,
+		      const Collector__MetaRequest *request,
+		      Collector__MetaResponse_Closure reply, void *call)
+{
+	Collector__MetaResponse response = COLLECTOR__META_RESPONSE__INIT;
+
+	(void)service;
+	(void)request;
+	response.status = status_ok(rpc_arena(call));
+	response.server_version = (char *)COLLECTOR_VERSION;
+	reply(&response, call);
+}
+
+/* Methods that are not here answer UNIMPLEMENTED. */
+const Collector__CollectionService_Service record_methods = {
+	.base = COLLECTOR__COLLECTION_SERVICE__BASE_INIT,
+	.create = repo_create,
+	.get = repo_get,
+	.update = repo_update,
+	.delete = repo_delete,
+	.list = repo_list,
+	.search = repo_search,
+	.batch = repo_batch,
+	.describe = repo_describe,
+	.meta = repo_meta,
+};
+
+const Collector__CollectionRepo_Service collection_methods = {
+	.base = COLLECTOR__COLLECTION_REPO__BASE_INIT,
+	.create_collection = repo_create_collection,
+	.discover = repo_discover,
+	.route = repo_route,
+	.delete_collection = repo_delete_collection,
+};

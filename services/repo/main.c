@@ -1,0 +1,47 @@
+/* collector-repo: collections of protobuf messages on SQLite. */
+#include <stddef.h>
+
+#include "common/daemon/daemon.h"
+#include "services/repo/rpc.h"
+
+static const struct daemon_option options[] = {
+	{"writer-threads", DAEMON_OPTION_INT, "2", 1, 64,
+	 offsetof(struct repo_config, writer_threads),
+	 "threads that write; a collection is always written by the same one"},
+	{"max-open-collections", DAEMON_OPTION_INT, "256", 1, 100000,
+	 offsetof(struct repo_config, max_open_collections),
+	 "collections kept open; more are opened, the least used closed"},
+	{"max-record-bytes", DAEMON_OPTION_INT, "4194304", 1024, 64 << 20,
+	 offsetof(struct repo_config, max_record_bytes), "the largest message in a record"},
+	{0},
+};
+
+static enum status open_repo(struct daemon *d, const void *config, void **ret_state,
+			     struct error *err)
+{
+	struct repo *repo;
+	enum status status = repo_new(d, config, &repo, err);
+
+	if (status == STATUS_OK)
+		*ret_state = repo;
+	return status;
+}
+
+static void close_repo(void *state)
+{
+	repo_free(state);
+}
+
+static const struct daemon_spec spec = {
+	.name = DAEMON_REPO,
+	.summary = "Keeps collections of protobuf messages: create, get, update, list, search.",
+	.options = options,
+	.config_size = sizeof(struct repo_config),
+	.open = open_repo,
+	.close = close_repo,
+};
+
+int main(int argc, char **argv)
+{
+	return daemon_run(&spec, argc, argv);
+}

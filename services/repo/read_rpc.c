@@ -1,0 +1,500 @@
+/* Get, List, Search and Describe. */
+#include "services/repo/read_rpc.h"
+
+#include <string.h>
+
+#include "common/base/names.h"
+#include "common/base/strbuf.h"
+#include "common/daemon/daemon.h"
+#include "common/reflect/mask.h"
+#include "common/reflect/pool.h"
+#include "common/rpc/call.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/server.h"
+
+/* ------------------------------------------------------------ messages */
+
+static void take_labels(struct arena *arena, struct bytes stored, Collector__Metadata *metadata)
+{
+	size_t capacity = 4;
+	char *key, *value;
+
+	if (!stored.size)
+		return;
+	metadata->labels = arena_alloc(arena, capacity * sizeof(void *));
+	while (labels_next(&stored, arena, &key, &value)) {
+		Collector__Metadata__LabelsEntry *entry = arena_alloc(arena, sizeof(*entry));
+
+		if (metadata->n_labels == capacity) {
+			void *old = metadata->labels;
+
+			metadata->labels = arena_alloc(arena, 2 * capacity * sizeof(void *));
+			memcpy(metadata->labels, old, capacity * sizeof(void *));
+			capacity *= 2;
+		}
+		collector__metadata__labels_entry__init(entry);
+		entry->key = key;
+		entry->value = value;
+		metadata->labels[metadata->n_labels++] = entry;
+	}
+}
+
+static Collector__Metadata *metadata_of(struct arena *arena, const struct store_record *record)
+{
+	Collector__Metadata *metadata = arena_alloc(arena, sizeof(*metadata));
+
+	collector__metadata__init(metadata);
+	metadata->created_at = timestamp_of(arena, record->created_us);
+	metadata->updated_at = timestamp_of(arena, record->updated_us);
+	take_labels(arena, record->labels, metadata);
+	return metadata;
+}
+
+Collector__RecordInfo *info_of(struct arena *arena, const struct store_record *record)
+{
+	Collector__RecordInfo *info = arena_alloc(arena, sizeof(*info));
+
+	collector__record_info__init(info);
+	info->id = arena_strdup(arena, record->id);
+	info->etag = arena_strdup(arena, record->etag);
+	info->data_uri = arena_strdup(arena, record->data_uri);
+	info->metadata = metadata_of(arena, record);
+	return info;
+}
+
+/* The record's message, or what the mask leaves of it; a copy in @arena. */
+static enum status item_of(struct arena *arena, const struct collection *c,
+			   const struct store_record *record, char *const *mask,
+			   size_t mask_count, Google__Protobuf__Any **ret, struct error *err)
+{
+	AUTO_STRBUF pruned = STRBUF_INIT;
+	struct bytes value = record->proto;
+	const char *url = record->type_url ? arena_strdup(arena, record->type_url) : NULL;
+
+	if (mask_count) {
+		enum status status =
+			mask_prune(c->type.pool, c->type.message, record->proto,
+				   (const char *const *)mask, mask_count, &pruned, err);
+		if (status != STATUS_OK)
+			return status;
+		value = bytes_of(pruned.buf, pruned.len);
+	}
+	*ret = any_of(arena, c, url,
+		      bytes_of(arena_memdup(arena, value.data, value.size), value.size));
+	return STATUS_OK;
+}
+
+static enum status check_mask(const struct collection *c, char *const *mask, size_t count,
+			      struct error *err)
+{
+	struct error why;
+
+	if (!count || mask_check(c->type.pool, c->type.message, (const char *const *)mask,
+				 count, &why) == STATUS_OK)
+		return STATUS_OK;
+	return error_field(err, "read_mask", "%s", why.message);
+}
+
+/* ------------------------------------------------------------ Get */
+
+static void answer_get(struct repo *repo, struct collection *c, struct store_reader *reader,
+		       const Collector__GetRequest *request,
+		       Collector__GetResponse_Closure reply, void *call)
+{
+	Collector__GetResponse response = COLLECTOR__GET_RESPONSE__INIT;
+	struct arena *arena = rpc_arena(call);
+	struct store_record record;
+	struct error err = {0};
+	enum status status = check_mask(c, request->read_mask, request->n_read_mask, &err);
+
+	if (status == STATUS_OK)
+		status = store_get(reader, request->id, arena, &record, &err);
+	store_give_reader(c->store, reader);
+	if (status == STATUS_OK)
+		status = item_of(arena, c, &record, request->read_mask, request->n_read_mask,
+				 &response.item, &err);
+	if (status == STATUS_OK) {
+		response.status = status_ok(arena);
+		response.info = info_of(arena, &record);
+		reply(&response, call);
+	} else {
+		rpc_fail_error(call, &err);
+	}
+	catalog_release(repo->catalog, c);
+}
+
+struct get {
+	struct repo *repo;
+	const Collector__GetRequest *request;
+	Collector__GetResponse_Closure reply;
+	void *call;
+};
+
+/* On the pool: the collection is opened, or another reader made. */
+static void get_slowly(void *arg)
+{
+	const struct get *g = arg;
+	struct store_reader *reader;
+	struct collection *c;
+	struct error err;
+	enum status status = repo_acquire(g->repo, g->call, g->request->namespace_,
+					  g->request->collection_name, ACCESS_READ, &c, &err);
+
+	if (status == STATUS_OK) {
+		status = store_take_reader(c->store, &reader, &err);
+		if (status == STATUS_OK) {
+			answer_get(g->repo, c, reader, g->request, g->reply, g->call);
+			return;
+		}
+		catalog_release(g->repo->catalog, c);
+	}
+	rpc_fail_error(g->call, &err);
+}
+
+void repo_get(Collector__CollectionService_Service *service,
+	      const Collector__GetRequest *request, Collector__GetResponse_Closure reply,
+	      void *call)
+{
+	struct repo *repo = repo_of_records(service);
+	struct store_reader *reader = NULL;
+	struct error err;
+	const char *ns;
+	struct get *g;
+
+	if (repo_check(call, request->namespace_, request->collection_name, ACCESS_READ, &ns,
+		       &err) != STATUS_OK ||
+	    names_check_id(request->id, "id", &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	struct collection *c = catalog_try_acquire(repo->catalog, ns, request->collection_name);
+	if (c)
+		reader = store_try_reader(c->store);
+	if (reader) {
+		answer_get(repo, c, reader, request, reply, call);
+		return;
+	}
+	if (c)
+		catalog_release(repo->catalog, c);
+	g = arena_alloc(rpc_arena(call), sizeof(*g));
+	*g = (struct get){repo, request, reply, call};
+	if (!rpc_pool_submit(rpc_server_pool(daemon_server(repo->daemon)), get_slowly, g))
+		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting");
+}
+
+/* ------------------------------------------------------------ queries */
+
+/* A page that is being filled: the common part of List and Search. */
+struct page_builder {
+	struct collection *collection;
+	struct arena *arena;
+	char *const *mask;
+	size_t mask_count;
+	size_t limit; /* records */
+	size_t bytes;
+	size_t count;
+	bool has_more;
+	enum status status; /* of a row that could not be given */
+	struct error *err;
+	Google__Protobuf__Any **items;
+	Collector__RecordInfo **infos;
+	Collector__SearchResult **results; /* of Search, else NULL */
+};
+
+static void init_builder(struct page_builder *b, struct collection *c, void *call, size_t limit,
+			 struct error *err)
+{
+	*b = (struct page_builder){
+		.collection = c, .arena = rpc_arena(call), .limit = limit, .err = err};
+	b->items = arena_alloc(b->arena, limit * sizeof(*b->items));
+	b->infos = arena_alloc(b->arena, limit * sizeof(*b->infos));
+}
+
+static bool add_row(void *arg, const struct store_record *record)
+{
+	struct page_builder *b = arg;
+
+	if (b->count == b->limit ||
+	    (b->count && b->bytes + record->proto.size > PAGE_MAX_BYTES)) {
+		b->has_more = true;
+		return false;
+	}
+	b->status = item_of(b->arena, b->collection, record, b->mask, b->mask_count,
+			    &b->items[b->count], b->err);
+	if (b->status != STATUS_OK)
+		return false;
+	b->bytes += b->items[b->count]->value.len;
+	b->infos[b->count] = info_of(b->arena, record);
+	if (b->results) {
+		Collector__SearchResult *r = arena_alloc(b->arena, sizeof(*r));
+
+		collector__search_result__init(r);
+		r->item = b->items[b->count];
+		r->info = b->infos[b->count];
+		r->score = record->score;
+		if (record->snippet)
+			r->snippet = arena_strdup(b->arena, record->snippet);
+		b->results[b->count] = r;
+	}
+	b->count++;
+	return true;
+}
+
+static void interrupt(void *reader)
+{
+	store_interrupt(reader);
+}
+
+/*
+ * Run @q into @b, and count if @ret_total is given. The query ends when the
+ * caller goes or its deadline passes.
+ */
+static enum status run(void *call, struct query *q, struct page_builder *b, int64_t *ret_total,
+		       struct error *err)
+{
+	struct store *store = b->collection->store;
+	struct store_reader *reader;
+	enum status status = store_take_reader(store, &reader, err);
+
+	if (status != STATUS_OK)
+		return status;
+	query_finish(q);
+	q->limit = (int64_t)b->limit + 1;
+	rpc_on_cancel(call, interrupt, reader);
+	if (rpc_is_cancelled(call))
+		status = error_set(err, STATUS_CANCELLED, "the caller has gone");
+	if (status == STATUS_OK)
+		status = store_query(reader, q, add_row, b, err);
+	if (status == STATUS_OK)
+		status = b->status;
+	if (status == STATUS_OK && ret_total)
+		status = store_count(reader, q, ret_total, err);
+	rpc_on_cancel(call, NULL, NULL);
+	store_give_reader(store, reader);
+	return status;
+}
+
+static void scope_of(const struct collection *c, const struct query *q, struct strbuf *out)
+{
+	strbuf_addf(out, "list %s/%s/%s ", c->ns, c->name, c->incarnation);
+	query_fingerprint(q, out);
+}
+
+/* ------------------------------------------------------------ List */
+
+static enum status read_list(struct query *q, const Collector__ListRequest *r,
+			     struct error *err)
+{
+	enum status status = filter_add_struct(q, r->filter, err);
+
+	for (size_t i = 0; status == STATUS_OK && i < r->n_label_filters; i++)
+		status = query_add_label(q, r->label_filters[i]->key,
+					 r->label_filters[i]->value, err);
+	if (status == STATUS_OK)
+		status = query_set_order(q, r->order_by, err);
+	query_finish(q);
+	return status;
+}
+
+static enum status list(struct repo *repo, struct collection *c,
+			const Collector__ListRequest *r, Collector__ListResponse *response,
+			void *call, struct error *err)
+{
+	struct arena *arena = rpc_arena(call);
+	struct query *q = arena_alloc(arena, sizeof(*q));
+	AUTO_STRBUF scope = STRBUF_INIT;
+	AUTO_STRBUF token = STRBUF_INIT;
+	struct page page = {.total_count = 0};
+	struct page_builder b;
+	size_t limit;
+	bool is_first = !*r->page_token;
+	enum status status = repo_page_size(r->page_size, "page_size", &limit, err);
+
+	query_init(q, c->type.pool, c->type.message, arena);
+	if (status == STATUS_OK)
+		status = read_list(q, r, err);
+	if (status == STATUS_OK)
+		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+	if (status != STATUS_OK)
+		return status;
+	scope_of(c, q, &scope);
+	if (!is_first) {
+		status = page_token_read(&repo->token_key, bytes_of(scope.buf, scope.len),
+					 r->page_token, arena, &page, err);
+		q->has_after = true;
+		q->after = page.position;
+	}
+	if (status != STATUS_OK)
+		return status;
+	init_builder(&b, c, call, limit, err);
+	b.mask = r->read_mask;
+	b.mask_count = r->n_read_mask;
+	status = run(call, q, &b, is_first && !r->skip_total_count ? &page.total_count : NULL,
+		     err);
+	if (status != STATUS_OK)
+		return status;
+	response->n_items = response->n_infos = b.count;
+	response->items = b.items;
+	response->infos = b.infos;
+	response->total_count = page.total_count;
+	if (b.has_more) {
+		page.position = q->last;
+		page.key_count = q->order_count;
+		page_token_write(&repo->token_key, bytes_of(scope.buf, scope.len), &page,
+				 &token);
+		response->next_page_token = arena_strdup(arena, strbuf_str(&token));
+	}
+	response->status = status_ok(arena);
+	return STATUS_OK;
+}
+
+void repo_list(Collector__CollectionService_Service *service,
+	       const Collector__ListRequest *request, Collector__ListResponse_Closure reply,
+	       void *call)
+{
+	Collector__ListResponse response = COLLECTOR__LIST_RESPONSE__INIT;
+	struct repo *repo = repo_of_records(service);
+	struct collection *c;
+	struct error err = {0};
+	enum status status = repo_acquire(repo, call, request->namespace_,
+					  request->collection_name, ACCESS_READ, &c, &err);
+
+	if (status == STATUS_OK) {
+		status = list(repo, c, request, &response, call, &err);
+		if (status == STATUS_OK)
+			reply(&response, call);
+		catalog_release(repo->catalog, c);
+	}
+	if (status != STATUS_OK)
+		rpc_fail_error(call, &err);
+}
+
+/* ------------------------------------------------------------ Search */
+
+static enum status read_search(struct query *q, const struct collection *c,
+			       const Collector__SearchRequest *r, struct error *err)
+{
+	enum status status = STATUS_OK;
+
+	if (r->n_vector)
+		return error_set(err, STATUS_UNIMPLEMENTED, "vectors are not served yet");
+	for (size_t i = 0; status == STATUS_OK && i < r->n_filters; i++)
+		status = filter_add(q, r->filters[i]->key, r->filters[i]->value, err);
+	for (size_t i = 0; status == STATUS_OK && i < r->n_label_filters; i++)
+		status = query_add_label(q, r->label_filters[i]->key,
+					 r->label_filters[i]->value, err);
+	if (status == STATUS_OK && *r->order_by)
+		status = query_add_order(q, r->order_by, !r->ascending, err);
+	if (status != STATUS_OK || !*r->full_text)
+		return status;
+	if (!c->has_text)
+		return error_set(err, STATUS_FAILED_PRECONDITION,
+				 "full text is disabled for %s/%s", c->ns, c->name);
+	query_set_text(q, r->full_text, r->fts_syntax);
+	return STATUS_OK;
+}
+
+static enum status search(struct collection *c, const Collector__SearchRequest *r,
+			  Collector__SearchResponse *response, void *call, struct error *err)
+{
+	struct arena *arena = rpc_arena(call);
+	struct query *q = arena_alloc(arena, sizeof(*q));
+	struct page_builder b;
+	size_t limit;
+	enum status status = repo_page_size(r->limit, "limit", &limit, err);
+
+	query_init(q, c->type.pool, c->type.message, arena);
+	if (status == STATUS_OK && r->offset < 0)
+		status = error_field(err, "offset", "must not be negative");
+	if (status == STATUS_OK)
+		status = read_search(q, c, r, err);
+	if (status == STATUS_OK)
+		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+	if (status != STATUS_OK)
+		return status;
+	init_builder(&b, c, call, limit, err);
+	b.mask = r->read_mask;
+	b.mask_count = r->n_read_mask;
+	b.results = arena_alloc(arena, limit * sizeof(*b.results));
+	q->offset = r->offset;
+	status = run(call, q, &b, &response->total_count, err);
+	response->n_results = b.count;
+	response->results = b.results;
+	response->status = status_ok(arena);
+	return status;
+}
+
+void repo_search(Collector__CollectionService_Service *service,
+		 const Collector__SearchRequest *request,
+		 Collector__SearchResponse_Closure reply, void *call)
+{
+	Collector__SearchResponse response = COLLECTOR__SEARCH_RESPONSE__INIT;
+	struct repo *repo = repo_of_records(service);
+	struct collection *c;
+	struct error err = {0};
+	enum status status = repo_acquire(repo, call, request->namespace_,
+					  request->collection_name, ACCESS_READ, &c, &err);
+
+	if (status == STATUS_OK) {
+		status = search(c, request, &response, call, &err);
+		if (status == STATUS_OK)
+			reply(&response, call);
+		catalog_release(repo->catalog, c);
+	}
+	if (status != STATUS_OK)
+		rpc_fail_error(call, &err);
+}
+
+/* ------------------------------------------------------------ Describe */
+
+static enum status describe(struct repo *repo, const struct collection *c,
+			    Collector__DescribeResponse *response, struct arena *arena,
+			    struct error *err)
+{
+	struct store_sizes sizes;
+	enum status status = store_measure(c->store, &sizes, err);
+
+	if (status == STATUS_OK)
+		status = definition_of(repo, c->definition, arena,
+				       &response->collection_definition, err);
+	if (status != STATUS_OK)
+		return status;
+	const Collector__Collection *definition = response->collection_definition;
+	response->status = status_ok(arena);
+	response->record_count = sizes.record_count;
+	response->database_bytes = sizes.database_bytes;
+	response->wal_bytes = sizes.wal_bytes;
+	response->storage_size_bytes = sizes.database_bytes + sizes.wal_bytes;
+	response->schema_version_count = sizes.schema_versions;
+	response->n_indexes = definition->n_indexed_fields;
+	response->indexes = arena_alloc(arena, (response->n_indexes + 1) * sizeof(void *));
+	for (size_t i = 0; i < response->n_indexes; i++) {
+		Collector__IndexInfo *index = arena_alloc(arena, sizeof(*index));
+
+		collector__index_info__init(index);
+		index->field = definition->indexed_fields[i];
+		response->indexes[i] = index;
+	}
+	return STATUS_OK;
+}
+
+void repo_describe(Collector__CollectionService_Service *service,
+		   const Collector__DescribeRequest *request,
+		   Collector__DescribeResponse_Closure reply, void *call)
+{
+	Collector__DescribeResponse response = COLLECTOR__DESCRIBE_RESPONSE__INIT;
+	struct repo *repo = repo_of_records(service);
+	struct collection *c;
+	struct error err = {0};
+	enum status status = repo_acquire(repo, call, request->namespace_,
+					  request->collection_name, ACCESS_READ, &c, &err);
+
+	if (status == STATUS_OK) {
+		status = describe(repo, c, &response, rpc_arena(call), &err);
+		if (status == STATUS_OK)
+			reply(&response, call);
+		catalog_release(repo->catalog, c);
+	}
+	if (status != STATUS_OK)
+		rpc_fail_error(call, &err);
+}

@@ -1,0 +1,24 @@
+/* The repo's two services over gRPC. The other headers know no protobuf-c. */
+#ifndef SERVICES_REPO_RPC_H
+#define SERVICES_REPO_RPC_H
+
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+struct daemon;
+struct repo;
+
+struct repo_config {
+	int64_t writer_threads;
+	int64_t max_open_collections;
+	int64_t max_record_bytes;
+};
+
+enum status repo_new(struct daemon *d, const struct repo_config *config, struct repo **ret,
+		     struct error *err) MUST_CHECK;
+
+/* No calls any more. */
+void repo_free(struct repo *repo);
+
+#endif

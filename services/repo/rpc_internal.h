@@ -1,0 +1,81 @@
+/* What the repo's rpc files share; for them alone. */
+#ifndef SERVICES_REPO_RPC_INTERNAL_H
+#define SERVICES_REPO_RPC_INTERNAL_H
+
+#include "collector/collection_repo.pb-c.h"
+#include "collector/collection_server.pb-c.h"
+#include "common/base/arena.h"
+#include "common/base/status.h"
+#include "services/repo/catalog.h"
+#include "services/repo/page_token.h"
+#include "services/repo/query.h"
+#include "services/repo/rpc.h"
+#include "services/repo/types.h"
+
+enum {
+	PAGE_DEFAULT = 100,
+	PAGE_MAX = 1000,
+	PAGE_MAX_BYTES = 4 << 20, /* a page ends after so many, too */
+};
+
+struct repo {
+	Collector__CollectionService_Service records; /* what its methods are given */
+	Collector__CollectionRepo_Service collections;
+	struct daemon *daemon;
+	struct repo_config config;
+	struct types *types;
+	struct catalog *catalog;
+	struct page_token_key token_key;
+};
+
+/* The repo that a method's service belongs to. */
+struct repo *repo_of_records(Collector__CollectionService_Service *service);
+struct repo *repo_of_collections(Collector__CollectionRepo_Service *service);
+
+extern const Collector__CollectionService_Service record_methods;
+extern const Collector__CollectionRepo_Service collection_methods;
+
+/* ------------------------------------------------------------ checks */
+
+enum access { ACCESS_READ, ACCESS_WRITE };
+
+/*
+ * Check names and rights, and find the collection; @ns may be empty. Release it
+ * with catalog_release().
+ */
+enum status repo_acquire(struct repo *repo, void *call, const char *ns, const char *name,
+			 enum access access, struct collection **ret,
+			 struct error *err) MUST_CHECK;
+
+/* Only the checks. *ret_ns is @ns or "default". */
+enum status repo_check(void *call, const char *ns, const char *name, enum access access,
+		       const char **ret_ns, struct error *err) MUST_CHECK;
+
+/* A page's size: 0 is the default, negative INVALID_ARGUMENT blaming @field. */
+enum status repo_page_size(int32_t asked, const char *field, size_t *ret,
+			   struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ messages */
+
+/* A body's OK. */
+Collector__Status *status_ok(struct arena *arena);
+Google__Protobuf__Any *any_of(struct arena *arena, const struct collection *c,
+			      const char *type_url, struct bytes value);
+Collector__RecordInfo *info_of(struct arena *arena, const struct store_record *record);
+Google__Protobuf__Timestamp *timestamp_of(struct arena *arena, uint64_t unix_us);
+
+/* A stored definition with what only this repo knows filled in. DATA_LOSS: it does not parse. */
+enum status definition_of(const struct repo *repo, struct bytes definition, struct arena *arena,
+			  Collector__Collection **ret, struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ filters */
+
+/* List's filter: {"path": value} and {"path": {"op": value}}. @filter may be NULL. */
+enum status filter_add_struct(struct query *q, const Google__Protobuf__Struct *filter,
+			      struct error *err) MUST_CHECK;
+
+/* One of Search's filters. */
+enum status filter_add(struct query *q, const char *path, const Collector__Filter *filter,
+		       struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * The seam: everything below it is SQLite, nothing above it knows. One store is
+ * one collection's database in a directory of its own.
+ *
+ * A store has one writing connection, used by one thread at a time (the writer
+ * that the collection is bound to), and readers that are taken and given back by
+ * any thread. A reader sees what was committed before it began.
+ *
+ * The caller supplies time; texts and bytes in requests are borrowed for the
+ * call's duration.
+ */
+#ifndef SERVICES_REPO_STORE_H
+#define SERVICES_REPO_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+
+struct query;
+struct search_path;
+struct store;
+struct store_reader;
+struct strbuf;
+
+/* ------------------------------------------------------------ life */
+
+/* What a store is created with and tells when it is opened again. */
+struct store_definition {
+	struct bytes definition;     /* a serialized collector.Collection */
+	struct bytes descriptor_set; /* the closure of its type; empty for built-in types */
+	const char *message_name;
+	const struct search_path *const *indexed; /* one index each */
+	size_t indexed_count;
+	bool has_text;
+	const struct search_path *const *text; /* what full text covers; none: all strings */
+	size_t text_count;
+	uint64_t created_us;
+};
+
+/*
+ * Make the database in @directory, which exists and is empty. When it returns OK everything
+ * is on disk but for the directory's own entry in its parent.
+ */
+enum status store_create(const char *directory, const struct store_definition *definition,
+			 struct error *err) MUST_CHECK;
+enum status store_open(const char *directory, struct store **ret_store,
+		       struct error *err) MUST_CHECK;
+
+/* No reader may be out. NULL is fine. */
+void store_close(struct store *store);
+
+/* Only definition, descriptor_set, message_name and has_text are set; in @arena. */
+enum status store_load(struct store *store, struct arena *arena, struct store_definition *ret,
+		       struct error *err) MUST_CHECK;
+
+struct store_sizes {
+	int64_t database_bytes, wal_bytes, record_count, schema_versions;
+};
+
+enum status store_measure(struct store *store, struct store_sizes *ret,
+			  struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ writing */
+
+enum store_expectation {
+	STORE_MUST_NOT_EXIST, /* ALREADY_EXISTS */
+	STORE_MUST_EXIST,     /* NOT_FOUND */
+	STORE_MAY_EXIST,
+};
+
+enum store_labels {
+	STORE_LABELS_MERGE,   /* set those given, keep others */
+	STORE_LABELS_REPLACE, /* only those given stay */
+};
+
+enum { STORE_ETAG_BYTES = 24 };
+
+struct store_write;
+
+/*
+ * Makes the new message out of the stored one, on the writer's thread: sets
+ * @w->proto and @w->doc to bytes that live as long as @w.
+ */
+typedef enum status store_merge(struct store_write *w, struct bytes current, struct error *err);
+
+struct store_write {
+	/* What to do. */
+	bool is_delete;
+	enum store_expectation expectation;
+	const char *id;
+	const char *etag;     /* "" or NULL: whatever is there; else ABORTED if it changed */
+	const char *type_url; /* NULL: the usual one */
+	struct bytes proto;   /* as the client sent it */
+	struct bytes doc;     /* the same as JSONB */
+	store_merge *merge;   /* NULL: proto and doc replace what is there */
+	struct bytes labels;  /* as labels_end() made them; empty: as they are */
+	enum store_labels labels_mode;
+	const char *data_uri; /* NULL: as it is */
+	uint64_t now_us;
+
+	/* What became of it. */
+	enum status status;
+	struct error error;
+	char new_etag[STORE_ETAG_BYTES];
+
+	/*
+	 * Called once, on the writer's thread, when the outcome is on disk. Must not
+	 * block for long.
+	 */
+	void (*done)(struct store_write *w);
+	void *arg;
+	struct store_write *next; /* the writer's */
+};
+
+/*
+ * A group: begin, any number of writes, then commit or roll back. A write that
+ * fails undoes itself alone. On a failed commit nothing of the group happened.
+ */
+enum status store_begin(struct store *store, struct error *err) MUST_CHECK;
+void store_apply(struct store *store, struct store_write *w);
+enum status store_commit(struct store *store, struct error *err) MUST_CHECK;
+void store_rollback(struct store *store);
+
+/* ------------------------------------------------------------ labels */
+
+/* Labels as they are stored: begin with an empty buffer, add, end. */
+void labels_add(struct strbuf *labels, const char *key, const char *value);
+struct bytes labels_end(struct strbuf *labels);
+
+/* The next of @labels, which moves on; texts are in @arena. False: no more. */
+bool labels_next(struct bytes *labels, struct arena *arena, char **ret_key, char **ret_value);
+
+/* ------------------------------------------------------------ reading */
+
+struct store_record {
+	const char *id;
+	const char *type_url; /* NULL: the usual one */
+	struct bytes proto;
+	struct bytes labels; /* for labels_next() */
+	const char *data_uri;
+	char etag[STORE_ETAG_BYTES];
+	uint64_t created_us, updated_us;
+	double score;        /* of a ranked query */
+	const char *snippet; /* of a ranked query, else NULL */
+};
+
+/*
+ * A snapshot reader. NULL from store_try_reader(): none is idle, making one takes
+ * time.
+ */
+struct store_reader *store_try_reader(struct store *store);
+enum status store_take_reader(struct store *store, struct store_reader **ret,
+			      struct error *err) MUST_CHECK;
+void store_give_reader(struct store *store, struct store_reader *reader);
+
+/* End what runs on it with CANCELLED. Any thread. */
+void store_interrupt(struct store_reader *reader);
+
+/* The record is in @arena. NOT_FOUND: there is none. */
+enum status store_get(struct store_reader *reader, const char *id, struct arena *arena,
+		      struct store_record *ret, struct error *err) MUST_CHECK;
+
+/*
+ * Call @row(@arg) for each record of the answer, in order; what it gets is
+ * borrowed until it returns. It ends the query by returning false. @q gets the
+ * position of the last row that was given (query.h).
+ */
+typedef bool store_row(void *arg, const struct store_record *record);
+enum status store_query(struct store_reader *reader, struct query *q, store_row *row, void *arg,
+			struct error *err) MUST_CHECK;
+
+/* How many records match, whatever limit, offset and position are. */
+enum status store_count(struct store_reader *reader, const struct query *q, int64_t *ret_count,
+			struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,336 @@
+/* Create, Update, Delete and Batch: from a request to a queued write, and back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/names.h"
+#include "common/base/random.h"
+#include "common/reflect/json_out.h"
+#include "common/reflect/mask.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/wire.h"
+#include "common/rpc/call.h"
+#include "services/repo/write_rpc.h"
+
+enum { MAX_LABELS = 64, MAX_LABEL_BYTES = 1024, MAX_DATA_URI_BYTES = 4096 };
+
+/* ------------------------------------------------------------ preparing */
+
+/* The type that follows the last '/' must be there and the collection's. */
+static enum status check_type_url(const struct collection *c, const char *type_url,
+				  struct error *err)
+{
+	const char *slash = strrchr(type_url, '/');
+
+	if (!*type_url)
+		return error_field(err, "item.type_url", "the item has no type");
+	if (!slash)
+		return error_field(err, "item.type_url", "\"%s\" has no '/', as in \"%s\"",
+				   type_url, c->type_url);
+	if (strcmp(slash + 1, c->message_name) != 0)
+		return error_field(err, "item.type_url", "the collection holds %s, not %s",
+				   c->message_name, slash + 1);
+	return STATUS_OK;
+}
+
+static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
+			     struct error *err)
+{
+	const struct collection *c = w->collection;
+	const size_t limit = (size_t)w->repo->config.max_record_bytes;
+	enum status status;
+
+	if (!item)
+		return error_field(err, "item", "an item is required");
+	status = check_type_url(c, item->type_url, err);
+	if (status != STATUS_OK)
+		return status;
+	if (item->value.len > limit) {
+		error_field(err, "item", "%zu bytes, at most %zu are allowed", item->value.len,
+			    limit);
+		err->status = STATUS_RESOURCE_EXHAUSTED;
+		return STATUS_RESOURCE_EXHAUSTED;
+	}
+	w->store.proto = bytes_of(item->value.data, item->value.len);
+	if (strcmp(item->type_url, c->type_url) != 0)
+		w->store.type_url = item->type_url;
+	status = wire_validate(c->type.pool, c->type.message, w->store.proto, 0, err);
+	if (status == STATUS_OK)
+		status = wire_to_jsonb(c->type.pool, c->type.message, w->store.proto,
+				       JSON_OUT_SEARCH, &w->doc, err);
+	if (status != STATUS_OK) {
+		if (*err->field)
+			error_prefix_field(err, "item.");
+		else
+			(void)memcpy(err->field, "item", sizeof("item"));
+		return status;
+	}
+	w->store.doc = bytes_of(w->doc.buf, w->doc.len);
+	return STATUS_OK;
+}
+
+static enum status check_label(const char *key, const char *value, struct error *err)
+{
+	if (!*key)
+		return error_field(err, "labels", "a label has no key");
+	if (strlen(key) > MAX_LABEL_BYTES || strlen(value) > MAX_LABEL_BYTES)
+		return error_field(err, "labels", "a label is longer than %d bytes",
+				   MAX_LABEL_BYTES);
+	return STATUS_OK;
+}
+
+/* What the generated types of map entries of strings all look like. */
+struct label_entry {
+	ProtobufCMessage base;
+	char *key, *value;
+};
+_Static_assert(sizeof(struct label_entry) == sizeof(Collector__CreateRequest__LabelsEntry) &&
+		       offsetof(struct label_entry, value) ==
+			       offsetof(Collector__CreateRequest__LabelsEntry, value),
+	       "map entries are as protobuf-c makes them");
+_Static_assert(sizeof(struct label_entry) == sizeof(Collector__UpdateRequest__LabelsEntry) &&
+		       offsetof(struct label_entry, value) ==
+			       offsetof(Collector__UpdateRequest__LabelsEntry, value),
+	       "map entries are as protobuf-c makes them");
+
+static enum status take_labels(struct write *w, const void *entries, size_t count,
+			       struct error *err)
+{
+	const struct label_entry *const *labels = entries;
+	enum status status = STATUS_OK;
+
+	if (!count)
+		return STATUS_OK;
+	if (count > MAX_LABELS)
+		return error_field(err, "labels", "more than %d", MAX_LABELS);
+	for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+		status = check_label(labels[i]->key, labels[i]->value, err);
+		labels_add(&w->labels, labels[i]->key, labels[i]->value);
+	}
+	w->store.labels = labels_end(&w->labels);
+	return status;
+}
+
+static enum status take_data_uri(struct write *w, const char *uri, struct error *err)
+{
+	if (strlen(uri) > MAX_DATA_URI_BYTES)
+		return error_field(err, "data_uri", "longer than %d bytes", MAX_DATA_URI_BYTES);
+	if (*uri)
+		w->store.data_uri = uri;
+	return STATUS_OK;
+}
+
+enum status write_prepare_create(struct write *w, const Collector__CreateRequest *r,
+				 struct error *err)
+{
+	enum status status = take_labels(w, r->labels, r->n_labels, err);
+
+	w->store.expectation = STORE_MUST_NOT_EXIST;
+	w->store.id = r->id;
+	if (*r->id && status == STATUS_OK) {
+		status = names_check_id(r->id, "id", err);
+	} else {
+		char *id = arena_alloc(w->arena, UUID_TEXT_BYTES);
+		random_uuid7(w->store.now_us / 1000, id);
+		w->store.id = id;
+	}
+	if (status == STATUS_OK)
+		status = take_data_uri(w, r->data_uri, err);
+	return status == STATUS_OK ? take_item(w, r->item, err) : status;
+}
+
+static enum status merge(struct store_write *store, struct bytes current, struct error *err)
+{
+	struct write *w = (struct write *)store;
+	const struct collection *c = w->collection;
+	enum status status;
+
+	strbuf_reset(&w->merged);
+	status = mask_merge(c->type.pool, c->type.message, current, store->proto, w->mask,
+			    w->mask_count, &w->merged, err);
+	if (status != STATUS_OK)
+		return status;
+	store->proto = bytes_of(w->merged.buf, w->merged.len);
+	strbuf_reset(&w->doc);
+	status = wire_to_jsonb(c->type.pool, c->type.message, store->proto, JSON_OUT_SEARCH,
+			       &w->doc, err);
+	store->doc = bytes_of(w->doc.buf, w->doc.len);
+	return status;
+}
+
+enum status write_prepare_update(struct write *w, const Collector__UpdateRequest *r,
+				 struct error *err)
+{
+	const struct type *type = &w->collection->type;
+	enum status status = names_check_id(r->id, "id", err);
+
+	w->store.expectation = r->allow_missing ? STORE_MAY_EXIST : STORE_MUST_EXIST;
+	w->store.id = r->id;
+	w->store.etag = r->etag;
+	if (status == STATUS_OK && r->allow_missing && *r->etag)
+		status = error_field(err, "etag", "not together with allow_missing");
+	if (status == STATUS_OK)
+		status = take_labels(w, r->labels, r->n_labels, err);
+	if (r->replace_labels) {
+		w->store.labels_mode = STORE_LABELS_REPLACE;
+		w->store.labels = labels_end(&w->labels);
+	}
+	if (status == STATUS_OK)
+		status = take_data_uri(w, r->data_uri, err);
+	if (status == STATUS_OK)
+		status = take_item(w, r->item, err);
+	if (status != STATUS_OK || !r->n_update_mask)
+		return status;
+	w->mask = (const char *const *)r->update_mask;
+	w->mask_count = r->n_update_mask;
+	w->store.merge = merge;
+	status = mask_check(type->pool, type->message, w->mask, w->mask_count, err);
+	if (status != STATUS_OK) {
+		const struct error why = *err;
+		return error_field(err, "update_mask", "%s", why.message);
+	}
+	return STATUS_OK;
+}
+
+enum status write_prepare_delete(struct write *w, const Collector__DeleteRequest *r,
+				 struct error *err)
+{
+	w->store.is_delete = true;
+	w->store.expectation = r->must_exist ? STORE_MUST_EXIST : STORE_MAY_EXIST;
+	w->store.id = r->id;
+	w->store.etag = r->etag;
+	return names_check_id(r->id, "id", err);
+}
+
+/* ------------------------------------------------------------ one write, one call */
+
+void write_init(struct write *w, struct repo *repo, struct collection *c, void *call)
+{
+	*w = (struct write){
+		.repo = repo, .collection = c, .call = call, .arena = rpc_arena(call)};
+	w->store.now_us = clock_unix_us();
+}
+
+void write_release(struct write *w)
+{
+	strbuf_release(&w->doc);
+	strbuf_release(&w->labels);
+	strbuf_release(&w->merged);
+}
+
+/* The writer's thread: say what became of it. */
+static void answer(struct store_write *store)
+{
+	struct write *w = (struct write *)store;
+	struct repo *repo = w->repo;
+	struct collection *c = w->collection;
+	void *call = w->call;
+
+	write_release(w);
+	if (store->status == STATUS_OK)
+		w->succeed(w);
+	else
+		rpc_fail_error(call, &store->error);
+	/* @w was in the call's memory. */
+	catalog_release(repo->catalog, c);
+}
+
+/*
+ * The common part of the three methods: find the collection, prepare the write, queue
+ * it. @prepare is one of the above.
+ */
+typedef enum status prepare_fn(struct write *w, const void *request, struct error *err);
+
+static void start(struct repo *repo, const char *ns, const char *name, const void *request,
+		  prepare_fn *prepare, void (*succeed)(struct write *), void *reply, void *call)
+{
+	struct write *w = arena_alloc(rpc_arena(call), sizeof(*w));
+	struct collection *c;
+	struct error err = {0};
+	enum status status = repo_acquire(repo, call, ns, name, ACCESS_WRITE, &c, &err);
+
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	write_init(w, repo, c, call);
+	w->succeed = succeed;
+	w->reply = reply;
+	w->store.done = answer;
+	status = prepare(w, request, &err);
+	if (status == STATUS_OK &&
+	    !writer_submit(catalog_writer(repo->catalog), &c->queue, &w->store))
+		status = error_set(&err, STATUS_RESOURCE_EXHAUSTED,
+				   "too many writes are waiting for %s/%s", c->ns, c->name);
+	if (status != STATUS_OK) {
+		write_release(w);
+		rpc_fail_error(call, &err);
+		catalog_release(repo->catalog, c);
+	}
+}
+
+static void created(struct write *w)
+{
+	Collector__CreateResponse response = COLLECTOR__CREATE_RESPONSE__INIT;
+
+	response.status = status_ok(w->arena);
+	response.id = (char *)w->store.id;
+	response.etag = w->store.new_etag;
+	((Collector__CreateResponse_Closure)w->reply)(&response, w->call);
+}
+
+static enum status prepare_create(struct write *w, const void *request, struct error *err)
+{
+	return write_prepare_create(w, request, err);
+}
+
+void repo_create(Collector__CollectionService_Service *service,
+		 const Collector__CreateRequest *request,
+		 Collector__CreateResponse_Closure reply, void *call)
+{
+	start(repo_of_records(service), request->namespace_, request->collection_name, request,
+	      prepare_create, created, (void *)reply, call);
+}
+
+static void updated(struct write *w)
+{
+	Collector__UpdateResponse response = COLLECTOR__UPDATE_RESPONSE__INIT;
+
+	response.status = status_ok(w->arena);
+	response.etag = w->store.new_etag;
+	((Collector__UpdateResponse_Closure)w->reply)(&response, w->call);
+}
+
+static enum status prepare_update(struct write *w, const void *request, struct error *err)
+{
+	return write_prepare_update(w, request, err);
+}
+
+void repo_update(Collector__CollectionService_Service *service,
+		 const Collector__UpdateRequest *request,
+		 Collector__UpdateResponse_Closure reply, void *call)
+{
+	start(repo_of_records(service), request->namespace_, request->collection_name, request,
+	      prepare_update, updated, (void *)reply, call);
+}
+
+static void deleted(struct write *w)
+{
+	Collector__DeleteResponse response = COLLECTOR__DELETE_RESPONSE__INIT;
+
+	response.status = status_ok(w->arena);
+	((Collector__DeleteResponse_Closure)w->reply)(&response, w->call);
+}
+
+static enum status prepare_delete(struct write *w, const void *request, struct error *err)
+{
+	return write_prepare_delete(w, request, err);
+}
+
+void repo_delete(Collector__CollectionService_Service *service,
+		 const Collector__DeleteRequest *request,
+		 Collector__DeleteResponse_Closure reply, void *call)
+{
+	start(repo_of_records(service), request->namespace_, request->collection_name, request,
+	      prepare_delete, deleted, (void *)reply, call);
+}

@@ -1,0 +1,50 @@
+/* Writes as the rpc files prepare them. */
+#ifndef SERVICES_REPO_WRITE_RPC_H
+#define SERVICES_REPO_WRITE_RPC_H
+
+#include "common/base/strbuf.h"
+#include "services/repo/rpc_internal.h"
+
+/* A write and what it needs until it is done; in its call's memory. */
+struct write {
+	struct store_write store; /* first: what the writer gives back */
+	struct repo *repo;
+	struct collection *collection;
+	struct arena *arena;
+	void *call;
+	void (*succeed)(struct write *w);
+	void *reply; /* the closure, of the type that succeed() knows */
+	const char *const *mask;
+	size_t mask_count;
+	struct strbuf doc, labels, merged;
+};
+
+/* write_release() frees what the prepare functions allocated. */
+void write_init(struct write *w, struct repo *repo, struct collection *c, void *call);
+void write_release(struct write *w);
+
+/*
+ * Fill w->store from a request, whose memory must live as long. INVALID_ARGUMENT
+ * with the field's path; RESOURCE_EXHAUSTED: the item is too large.
+ */
+enum status write_prepare_create(struct write *w, const Collector__CreateRequest *r,
+				 struct error *err) MUST_CHECK;
+enum status write_prepare_update(struct write *w, const Collector__UpdateRequest *r,
+				 struct error *err) MUST_CHECK;
+enum status write_prepare_delete(struct write *w, const Collector__DeleteRequest *r,
+				 struct error *err) MUST_CHECK;
+
+void repo_create(Collector__CollectionService_Service *service,
+		 const Collector__CreateRequest *request,
+		 Collector__CreateResponse_Closure reply, void *call);
+void repo_update(Collector__CollectionService_Service *service,
+		 const Collector__UpdateRequest *request,
+		 Collector__UpdateResponse_Closure reply, void *call);
+void repo_delete(Collector__CollectionService_Service *service,
+		 const Collector__DeleteRequest *request,
+		 Collector__DeleteResponse_Closure reply, void *call);
+void repo_batch(Collector__CollectionService_Service *service,
+		const Collector__BatchRequest *request, Collector__BatchResponse_Closure reply,
+		void *call);
+
+#endif

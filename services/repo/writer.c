@@ -1,0 +1,217 @@
+#include "services/repo/writer.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+
+struct writer_thread {
+	pthread_t thread;
+	pthread_mutex_t mu; /* everything below, and the queues bound to it */
+	pthread_cond_t work;
+	struct writer_queue *first_ready, *last_ready;
+	bool closing;
+};
+
+struct writer {
+	unsigned count;
+	struct writer_thread threads[];
+};
+
+static size_t weight_of(const struct store_write *w)
+{
+	return w->proto.size + w->doc.size + 64;
+}
+
+static void make_ready(struct writer_thread *t, struct writer_queue *q)
+{
+	q->is_ready = true;
+	q->next_ready = NULL;
+	if (t->last_ready)
+		t->last_ready->next_ready = q;
+	else
+		t->first_ready = q;
+	t->last_ready = q;
+}
+
+/* The next group of @q, taken off it. */
+static struct store_write *take_group(struct writer_queue *q)
+{
+	struct store_write *first = q->first, *last = first;
+	size_t count = 1, bytes = weight_of(first);
+
+	while (last->next && count < WRITER_GROUP_MAX && bytes < WRITER_GROUP_MAX_BYTES) {
+		last = last->next;
+		count++;
+		bytes += weight_of(last);
+	}
+	q->first = last->next;
+	if (!q->first)
+		q->last = NULL;
+	last->next = NULL;
+	q->count -= count;
+	q->bytes -= bytes;
+	return first;
+}
+
+static void fail_all(struct store_write *group, enum status status, const struct error *err)
+{
+	for (struct store_write *w = group; w; w = w->next) {
+		/* One that failed by itself keeps its own reason. */
+		if (w->status != STATUS_OK)
+			continue;
+		w->status = status;
+		w->error = *err;
+	}
+}
+
+static void write_group(struct store *store, struct store_write *group)
+{
+	struct error err;
+	enum status status = store_begin(store, &err);
+	struct store_write *next;
+
+	if (status == STATUS_OK) {
+		for (struct store_write *w = group; w; w = w->next)
+			store_apply(store, w);
+		status = store_commit(store, &err);
+	}
+	if (status != STATUS_OK)
+		fail_all(group, status, &err);
+	for (struct store_write *w = group; w; w = next) {
+		next = w->next;
+		w->done(w);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct writer_thread *t = arg;
+
+	pthread_mutex_lock(&t->mu);
+	for (;;) {
+		struct writer_queue *q = t->first_ready;
+
+		if (!q) {
+			if (t->closing)
+				break;
+			pthread_cond_wait(&t->work, &t->mu);
+			continue;
+		}
+		t->first_ready = q->next_ready;
+		if (!t->first_ready)
+			t->last_ready = NULL;
+		struct store_write *group = take_group(q);
+		struct store *store = q->store;
+		/* Others take their turn first; and the queue may be gone once done() ran. */
+		q->is_ready = false;
+		if (q->first)
+			make_ready(t, q);
+		pthread_mutex_unlock(&t->mu);
+		write_group(store, group);
+		pthread_mutex_lock(&t->mu);
+	}
+	pthread_mutex_unlock(&t->mu);
+	return NULL;
+}
+
+struct writer *writer_new(unsigned threads)
+{
+	struct writer *writer =
+		xcalloc(1, sizeof(*writer) + threads * sizeof(writer->threads[0]));
+
+	for (; writer->count < threads; writer->count++) {
+		struct writer_thread *t = &writer->threads[writer->count];
+
+		pthread_mutex_init(&t->mu, NULL);
+		pthread_cond_init(&t->work, NULL);
+		if (pthread_create(&t->thread, NULL, run, t) != 0)
+			abort(); /* at start-up, without threads there is no repo */
+	}
+	return writer;
+}
+
+void writer_free(struct writer *writer)
+{
+	if (!writer)
+		return;
+	for (unsigned i = 0; i < writer->count; i++) {
+		struct writer_thread *t = &writer->threads[i];
+
+		pthread_mutex_lock(&t->mu);
+		t->closing = true;
+		pthread_cond_signal(&t->work);
+		pthread_mutex_unlock(&t->mu);
+		pthread_join(t->thread, NULL);
+		pthread_cond_destroy(&t->work);
+		pthread_mutex_destroy(&t->mu);
+	}
+	free(writer);
+}
+
+void writer_bind(struct writer *writer, struct writer_queue *queue, struct store *store,
+		 unsigned seed)
+{
+	*queue = (struct writer_queue){.store = store, .thread = seed % writer->count};
+}
+
+bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_write *w)
+{
+	struct writer_thread *t = &writer->threads[q->thread];
+	bool taken;
+
+	w->next = NULL;
+	w->status = STATUS_OK;
+	pthread_mutex_lock(&t->mu);
+	taken = q->count < WRITER_QUEUE_MAX && q->bytes < WRITER_QUEUE_MAX_BYTES;
+	if (taken) {
+		if (q->last)
+			q->last->next = w;
+		else
+			q->first = w;
+		q->last = w;
+		q->count++;
+		q->bytes += weight_of(w);
+		if (!q->is_ready) {
+			make_ready(t, q);
+			pthread_cond_signal(&t->work);
+		}
+	}
+	pthread_mutex_unlock(&t->mu);
+	return taken;
+}
+
+struct waiting {
+	pthread_mutex_t mu;
+	pthread_cond_t done;
+	bool is_done;
+};
+
+static void wake(struct store_write *w)
+{
+	struct waiting *waiting = w->arg;
+
+	pthread_mutex_lock(&waiting->mu);
+	waiting->is_done = true;
+	pthread_cond_signal(&waiting->done);
+	pthread_mutex_unlock(&waiting->mu);
+}
+
+enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
+		       struct error *err)
+{
+	struct waiting waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+	w->done = wake;
+	w->arg = &waiting;
+	if (!writer_submit(writer, queue, w))
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too many writes are waiting");
+	pthread_mutex_lock(&waiting.mu);
+	while (!waiting.is_done)
+		pthread_cond_wait(&waiting.done, &waiting.mu);
+	pthread_mutex_unlock(&waiting.mu);
+	if (w->status != STATUS_OK && err)
+		*err = w->error;
+	return w->status;
+}

@@ -1,0 +1,56 @@
+/*
+ * Group commit. A fixed number of threads write all collections; each is bound
+ * to one of them. What is queued for a collection while its last group was
+ * synced is the next group: one transaction, one sync, then all are answered.
+ *
+ * Any thread may submit. A write's done() runs on the writer's thread.
+ */
+#ifndef SERVICES_REPO_WRITER_H
+#define SERVICES_REPO_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "services/repo/store.h"
+
+struct writer;
+
+enum {
+	WRITER_GROUP_MAX = 256,
+	WRITER_GROUP_MAX_BYTES = 1 << 20,
+	WRITER_QUEUE_MAX = 4096, /* of one collection */
+	WRITER_QUEUE_MAX_BYTES = 64 << 20,
+};
+
+/* One collection's place in a writer; embedded, zeroed, then writer_bind(). */
+struct writer_queue {
+	struct store *store;
+	unsigned thread;
+	/* The rest is guarded by the thread's mutex. */
+	struct store_write *first, *last;
+	size_t count, bytes;
+	bool is_ready; /* among the thread's ready queues, or being written */
+	struct writer_queue *next_ready;
+};
+
+struct writer *writer_new(unsigned threads);
+
+/* Write what is queued, then end the threads. Nobody may submit any more. */
+void writer_free(struct writer *writer);
+
+/* @seed spreads collections over threads. */
+void writer_bind(struct writer *writer, struct writer_queue *queue, struct store *store,
+		 unsigned seed);
+
+/*
+ * @w lives until its done() was called. False: the queue is full, done() will not
+ * be called.
+ */
+bool writer_submit(struct writer *writer, struct writer_queue *queue, struct store_write *w)
+	__attribute__((warn_unused_result));
+
+/* Submit and wait for the outcome; @w->done and @w->arg are the writer's. */
+enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
+		       struct error *err) MUST_CHECK;
+
+#endif
