@@ -20,6 +20,19 @@ START_TEST(uuid7_has_version_variant_and_order)
 }
 END_TEST
 
+START_TEST(uuid7_of_one_millisecond_are_in_order)
+{
+	char last[UUID_TEXT_BYTES], next[UUID_TEXT_BYTES];
+
+	random_uuid7(0x0200000000000u, last);
+	for (int i = 0; i < 10000; i++) {
+		random_uuid7(0x0200000000000u, next);
+		ck_assert_int_lt(strcmp(last, next), 0);
+		memcpy(last, next, sizeof(last));
+	}
+}
+END_TEST
+
 START_TEST(keys_are_hex_and_differ)
 {
 	char a[HEX_KEY_BYTES], b[HEX_KEY_BYTES];
@@ -47,6 +60,7 @@ int main(void)
 {
 	return suite_run("random", NULL, NULL,
 			 (const TTest *const[]){uuid7_has_version_variant_and_order,
+						uuid7_of_one_millisecond_are_in_order,
 						keys_are_hex_and_differ, clock_text_is_rfc3339,
 						NULL});
 }
