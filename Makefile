@@ -8,6 +8,8 @@
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
+# Objects are kept, also those that only a pattern rule names.
+.SECONDARY:
 SHELL := /bin/bash
 
 BUILD    ?= build
