@@ -219,7 +219,14 @@ DISPATCHER_SRC := \
 	services/dispatcher/records.c \
 	services/dispatcher/rpc.c
 
-WORKER_SRC :=
+WORKER_SRC := \
+	services/worker/definition.c \
+	services/worker/delay.c \
+	services/worker/engine.c \
+	services/worker/keeper.c \
+	services/worker/rpc.c \
+	services/worker/run.c \
+	services/worker/template.c
 
 CONSOLE_SRC := \
 	services/console/display.c \

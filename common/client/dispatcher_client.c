@@ -13,42 +13,68 @@ static const char *type_name_of(const Google__Protobuf__Any *any)
 	return slash ? slash + 1 : "";
 }
 
-enum status dispatcher_client_dispatch(struct rpc_channel *dispatcher,
-				       const struct dispatch_request *request,
-				       const struct rpc_options *options, struct arena *arena,
-				       struct dispatch_answer *ret, struct error *err)
-{
-	Collector__DispatchRequest message = COLLECTOR__DISPATCH_REQUEST__INIT;
-	Collector__ServiceTypeRef service = COLLECTOR__SERVICE_TYPE_REF__INIT;
-	Google__Protobuf__Any input = GOOGLE__PROTOBUF__ANY__INIT;
-	const Collector__DispatchResponse *reply;
-	ProtobufCMessage *answer;
-	enum status status;
+/* The parts of a request, which live as long as it. */
+struct packing {
+	Collector__DispatchRequest message;
+	Collector__ServiceTypeRef service;
+	Google__Protobuf__Any input;
+};
 
-	service.service_name = (char *)request->service;
-	input.type_url = arena_printf(arena, "type.googleapis.com/%s", request->input_type);
-	input.value.data = (uint8_t *)request->input.data;
-	input.value.len = request->input.size;
-	message.namespace_ = (char *)request->ns;
-	message.service = &service;
-	message.method_name = (char *)request->method;
-	message.target_collector_id = (char *)request->target;
-	message.input = &input;
-	status = rpc_invoke(dispatcher, &collector__collective_dispatcher__descriptor,
-			    "Dispatch", &message.base, options, arena, &answer, err);
-	if (status != STATUS_OK)
-		return status;
-	reply = (const Collector__DispatchResponse *)answer;
-	*ret = (struct dispatch_answer){
+static void fill_request(struct packing *p, const struct dispatch_request *request,
+			 struct arena *arena)
+{
+	collector__dispatch_request__init(&p->message);
+	collector__service_type_ref__init(&p->service);
+	google__protobuf__any__init(&p->input);
+	p->service.service_name = (char *)request->service;
+	p->input.type_url = arena_printf(arena, "type.googleapis.com/%s", request->input_type);
+	p->input.value.data = (uint8_t *)request->input.data;
+	p->input.value.len = request->input.size;
+	p->message.namespace_ = (char *)request->ns;
+	p->message.service = &p->service;
+	p->message.method_name = (char *)request->method;
+	p->message.target_collector_id = (char *)request->target;
+	p->message.input = &p->input;
+}
+
+static struct dispatch_answer answer_of(const Collector__DispatchResponse *reply)
+{
+	struct dispatch_answer answer = {
 		.handled_by = reply->handled_by_collector_id,
 		.status = reply->status ? status_from_collector_code((int)reply->status->code)
 					: STATUS_OK,
 		.message = reply->status ? reply->status->message : "",
 		.output_type = type_name_of(reply->output),
 	};
+
 	if (reply->output)
-		ret->output = bytes_of(reply->output->value.data, reply->output->value.len);
-	return STATUS_OK;
+		answer.output = bytes_of(reply->output->value.data, reply->output->value.len);
+	return answer;
+}
+
+enum status dispatcher_client_dispatch(struct rpc_channel *dispatcher,
+				       const struct dispatch_request *request,
+				       const struct rpc_options *options, struct arena *arena,
+				       struct dispatch_answer *ret, struct error *err)
+{
+	struct packing packing;
+	ProtobufCMessage *reply;
+	enum status status;
+
+	fill_request(&packing, request, arena);
+	status = rpc_invoke(dispatcher, &collector__collective_dispatcher__descriptor,
+			    "Dispatch", &packing.message.base, options, arena, &reply, err);
+	if (status == STATUS_OK)
+		*ret = answer_of((const Collector__DispatchResponse *)reply);
+	return status;
+}
+
+struct bytes dispatch_request_pack(const struct dispatch_request *request, struct arena *arena)
+{
+	struct packing packing;
+
+	fill_request(&packing, request, arena);
+	return rpc_pack(&packing.message.base, arena);
 }
 
 struct bytes serve_request_pack(const struct dispatch_request *request, struct arena *arena)
@@ -77,6 +103,18 @@ static enum status unpack_answer(const ProtobufCMessageDescriptor *type, struct 
 	if (status == STATUS_OK)
 		return STATUS_OK;
 	return error_set(err, STATUS_INTERNAL, "a peer's answer is not a %s", type->name);
+}
+
+enum status dispatch_response_unpack(struct bytes data, struct arena *arena,
+				     struct dispatch_answer *ret, struct error *err)
+{
+	ProtobufCMessage *message;
+	enum status status = unpack_answer(&collector__dispatch_response__descriptor, data,
+					   arena, &message, err);
+
+	if (status == STATUS_OK)
+		*ret = answer_of((const Collector__DispatchResponse *)message);
+	return status;
 }
 
 enum status serve_response_unpack(struct bytes data, struct arena *arena,

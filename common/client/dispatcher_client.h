@@ -35,6 +35,12 @@ enum status dispatcher_client_dispatch(struct rpc_channel *dispatcher,
 				       struct dispatch_answer *ret,
 				       struct error *err) MUST_CHECK;
 
+/* The two halves of that, for calls by rpc_start_raw(); INTERNAL: not an answer. */
+#define DISPATCH_PATH "/collector.CollectiveDispatcher/Dispatch"
+struct bytes dispatch_request_pack(const struct dispatch_request *request, struct arena *arena);
+enum status dispatch_response_unpack(struct bytes data, struct arena *arena,
+				     struct dispatch_answer *ret, struct error *err) MUST_CHECK;
+
 /* ------------------------------------------------- between two dispatchers */
 
 /* A ServeRequest in @arena. */

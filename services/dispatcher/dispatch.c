@@ -15,7 +15,7 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
-#include "services/dispatcher/types.h"
+#include "common/client/type_cache.h"
 
 enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
 
@@ -363,7 +363,7 @@ void dispatch_start(struct dispatch *x)
 	}
 	if (*x->target)
 		x->local_only = true;
-	status = types_method(x->d->types, x->ns, x->service, x->method, &options, &a->pool,
+	status = type_cache_method(x->d->types, x->ns, x->service, x->method, &options, &a->pool,
 			      &a->method, &err);
 	if (status != STATUS_OK && status != STATUS_NOT_FOUND && x->local_only) {
 		finish_failed(a, &err, true);

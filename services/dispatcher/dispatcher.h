@@ -8,7 +8,7 @@ struct daemon;
 struct handlers;
 struct peers;
 struct records;
-struct types;
+struct type_cache;
 
 struct dispatcher {
 	struct daemon *daemon;
@@ -17,7 +17,7 @@ struct dispatcher {
 	const char *const *seeds;             /* ends with NULL */
 	struct handlers *handlers;
 	struct peers *peers;
-	struct types *types;
+	struct type_cache *types;
 	struct records *records;
 	struct bindings *bindings;
 	struct mesh *mesh;

@@ -13,7 +13,7 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/rpc.h"
-#include "services/dispatcher/types.h"
+#include "common/client/type_cache.h"
 
 struct dispatcher_config {
 	const char *collector_id, *advertise_address;
@@ -73,7 +73,7 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	}
 	d->handlers = handlers_new(daemon_client(daemon));
 	d->peers = peers_new(daemon_client(daemon));
-	d->types = types_new(daemon_channel(daemon, DAEMON_REGISTRY));
+	d->types = type_cache_new(daemon_channel(daemon, DAEMON_REGISTRY));
 	d->records = records_new(daemon_channel(daemon, DAEMON_REPO));
 	d->bindings = bindings_new(d);
 	d->mesh = mesh_new(d);
@@ -119,7 +119,7 @@ static void close_dispatcher(void *state)
 	bindings_free(d->bindings);
 	native_free(d->native);
 	dispatcher_rpc_free(d->rpc);
-	types_free(d->types);
+	type_cache_free(d->types);
 	peers_free(d->peers);
 	handlers_free(d->handlers);
 	free((char *)d->self.id);

@@ -20,7 +20,7 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
-#include "services/dispatcher/types.h"
+#include "common/client/type_cache.h"
 
 struct native {
 	struct dispatcher *d;
@@ -149,7 +149,7 @@ static void nobody_serves(struct native_call *n)
 	const struct pool_method *method;
 	struct pool *pool;
 	struct error err;
-	enum status status = types_method(n->d->types, n->ns, n->service, n->method, &options,
+	enum status status = type_cache_method(n->d->types, n->ns, n->service, n->method, &options,
 					  &pool, &method, &err);
 
 	if (status == STATUS_OK) {

@@ -19,7 +19,7 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
-#include "services/dispatcher/types.h"
+#include "common/client/type_cache.h"
 
 enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
 
@@ -301,9 +301,9 @@ static enum status check_handler(struct dispatcher *d,
 	if (status != STATUS_OK)
 		return status;
 	if (!*request->method_name)
-		return types_service(d->types, ns, request->service->service_name, &options,
+		return type_cache_service(d->types, ns, request->service->service_name, &options,
 				     err);
-	status = types_method(d->types, ns, request->service->service_name,
+	status = type_cache_method(d->types, ns, request->service->service_name,
 			      request->method_name, &options, &pool, &method, err);
 	if (status == STATUS_OK)
 		pool_unref(pool);
@@ -586,7 +586,7 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 	struct dispatcher_rpc *r = arg;
 	struct rpc_options options = {.timeout_ms = 5000};
 
-	return types_snapshot(r->d->types, ns, &options, ret_pool, err);
+	return type_cache_snapshot(r->d->types, ns, &options, ret_pool, err);
 }
 
 struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)

@@ -1,4 +1,4 @@
-#include "services/dispatcher/types.h"
+#include "common/client/type_cache.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,16 +18,16 @@ struct space {
 	uint64_t asked_ns;      /* when the registry last answered; 0: never */
 };
 
-struct types {
+struct type_cache {
 	struct rpc_channel *registry;
 	struct pool *builtins;
 	pthread_mutex_t mu;
 	struct map spaces; /* namespace -> struct space, owned; never shrinks */
 };
 
-struct types *types_new(struct rpc_channel *registry)
+struct type_cache *type_cache_new(struct rpc_channel *registry)
 {
-	struct types *t = xcalloc(1, sizeof(*t));
+	struct type_cache *t = xcalloc(1, sizeof(*t));
 	struct pool *empty = pool_new();
 	struct error err;
 
@@ -48,7 +48,7 @@ static void free_space(void *p)
 	free(s);
 }
 
-void types_free(struct types *t)
+void type_cache_free(struct type_cache *t)
 {
 	if (!t)
 		return;
@@ -59,13 +59,13 @@ void types_free(struct types *t)
 }
 
 /* NULL: too many namespaces were asked for. */
-static struct space *space_of(struct types *t, const char *ns)
+static struct space *space_of(struct type_cache *t, const char *ns)
 {
 	struct space *s;
 
 	pthread_mutex_lock(&t->mu);
 	s = map_get(&t->spaces, ns);
-	if (!s && t->spaces.count < TYPES_MAX_NAMESPACES) {
+	if (!s && t->spaces.count < TYPE_CACHE_MAX_NAMESPACES) {
 		s = xcalloc(1, sizeof(*s));
 		pthread_mutex_init(&s->asking, NULL);
 		s->pool = pool_ref(t->builtins);
@@ -76,7 +76,8 @@ static struct space *space_of(struct types *t, const char *ns)
 	return s;
 }
 
-static struct pool *known(struct types *t, struct space *s, int max_age_ms, bool *ret_fresh)
+static struct pool *known(struct type_cache *t, struct space *s, int max_age_ms,
+			  bool *ret_fresh)
 {
 	struct pool *pool;
 
@@ -89,7 +90,7 @@ static struct pool *known(struct types *t, struct space *s, int max_age_ms, bool
 }
 
 /* Replace what is known; the whole namespace comes at once. */
-static enum status take(struct types *t, struct space *s,
+static enum status take(struct type_cache *t, struct space *s,
 			const struct registry_descriptors *found, bool changed,
 			struct error *err)
 {
@@ -112,7 +113,7 @@ static enum status take(struct types *t, struct space *s,
 	return STATUS_OK;
 }
 
-static enum status ask(struct types *t, struct space *s, const char *ns,
+static enum status ask(struct type_cache *t, struct space *s, const char *ns,
 		       const struct rpc_options *options, struct error *err)
 {
 	struct registry_descriptors found;
@@ -130,7 +131,7 @@ static enum status ask(struct types *t, struct space *s, const char *ns,
 }
 
 /* Not older than @max_age_ms; who waits for another's question uses its answer. */
-static enum status snapshot(struct types *t, const char *ns, int max_age_ms,
+static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms,
 			    const struct rpc_options *options, struct pool **ret_pool,
 			    struct error *err)
 {
@@ -142,7 +143,7 @@ static enum status snapshot(struct types *t, const char *ns, int max_age_ms,
 	if (!s)
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
 				 "more than %d namespaces were asked for",
-				 TYPES_MAX_NAMESPACES);
+				 TYPE_CACHE_MAX_NAMESPACES);
 	pool = known(t, s, max_age_ms, &fresh);
 	if (!fresh) {
 		pool_unref(pool);
@@ -164,10 +165,18 @@ static enum status snapshot(struct types *t, const char *ns, int max_age_ms,
 	return STATUS_OK;
 }
 
-enum status types_snapshot(struct types *t, const char *ns, const struct rpc_options *options,
-			   struct pool **ret_pool, struct error *err)
+enum status type_cache_snapshot(struct type_cache *t, const char *ns,
+				const struct rpc_options *options, struct pool **ret_pool,
+				struct error *err)
 {
-	return snapshot(t, ns, TYPES_FRESH_MS, options, ret_pool, err);
+	return snapshot(t, ns, TYPE_CACHE_FRESH_MS, options, ret_pool, err);
+}
+
+enum status type_cache_current(struct type_cache *t, const char *ns,
+			       const struct rpc_options *options, struct pool **ret_pool,
+			       struct error *err)
+{
+	return snapshot(t, ns, TYPE_CACHE_MISS_MS, options, ret_pool, err);
 }
 
 static const struct pool_method *find(const struct pool *pool, const char *service,
@@ -178,12 +187,12 @@ static const struct pool_method *find(const struct pool *pool, const char *servi
 	return s ? pool_method(s, method, strlen(method)) : NULL;
 }
 
-enum status types_method(struct types *t, const char *ns, const char *service,
-			 const char *method, const struct rpc_options *options,
-			 struct pool **ret_pool, const struct pool_method **ret_method,
-			 struct error *err)
+enum status type_cache_method(struct type_cache *t, const char *ns, const char *service,
+			      const char *method, const struct rpc_options *options,
+			      struct pool **ret_pool, const struct pool_method **ret_method,
+			      struct error *err)
 {
-	static const int ages_ms[] = {TYPES_FRESH_MS, TYPES_MISS_MS};
+	static const int ages_ms[] = {TYPE_CACHE_FRESH_MS, TYPE_CACHE_MISS_MS};
 
 	for (int i = 0; i < 2; i++) {
 		struct pool *pool;
@@ -201,10 +210,10 @@ enum status types_method(struct types *t, const char *ns, const char *service,
 			 "method %s/%s is not registered in namespace %s", service, method, ns);
 }
 
-enum status types_service(struct types *t, const char *ns, const char *service,
-			  const struct rpc_options *options, struct error *err)
+enum status type_cache_service(struct type_cache *t, const char *ns, const char *service,
+			       const struct rpc_options *options, struct error *err)
 {
-	static const int ages_ms[] = {TYPES_FRESH_MS, TYPES_MISS_MS};
+	static const int ages_ms[] = {TYPE_CACHE_FRESH_MS, TYPE_CACHE_MISS_MS};
 
 	for (int i = 0; i < 2; i++) {
 		struct pool *pool;

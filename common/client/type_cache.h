@@ -1,0 +1,51 @@
+/*
+ * What the registry knows, by namespace: pools kept current by version. Blocks
+ * while it asks; one question at a time for a namespace. Thread-safe.
+ */
+#ifndef COMMON_CLIENT_TYPE_CACHE_H
+#define COMMON_CLIENT_TYPE_CACHE_H
+
+#include "common/base/status.h"
+#include "common/rpc/client.h"
+
+struct pool;
+struct pool_method;
+struct type_cache;
+
+enum {
+	TYPE_CACHE_FRESH_MS = 1000,       /* a pool asked for so recently is used as it is */
+	TYPE_CACHE_MISS_MS = 20,          /* after a miss: it was not asked for just now */
+	TYPE_CACHE_MAX_NAMESPACES = 1024, /* kept at once */
+};
+
+/* @registry is borrowed. */
+struct type_cache *type_cache_new(struct rpc_channel *registry);
+void type_cache_free(struct type_cache *t);
+
+/*
+ * The pool of @ns, at most TYPE_CACHE_FRESH_MS old, as a new reference.
+ * UNAVAILABLE: the registry cannot be asked, and nothing is known yet.
+ */
+enum status type_cache_snapshot(struct type_cache *t, const char *ns,
+				const struct rpc_options *options, struct pool **ret_pool,
+				struct error *err) MUST_CHECK;
+
+/* The same, asked for anew unless that was done just now: for checks that are remembered. */
+enum status type_cache_current(struct type_cache *t, const char *ns,
+			       const struct rpc_options *options, struct pool **ret_pool,
+			       struct error *err) MUST_CHECK;
+
+/*
+ * The method, with the pool that it lives in (a new reference). A method that is
+ * not in the known pool is asked for. NOT_FOUND: nobody registered it.
+ */
+enum status type_cache_method(struct type_cache *t, const char *ns, const char *service,
+			      const char *method, const struct rpc_options *options,
+			      struct pool **ret_pool, const struct pool_method **ret_method,
+			      struct error *err) MUST_CHECK;
+
+/* Is the service, any of its methods, registered? As above. */
+enum status type_cache_service(struct type_cache *t, const char *ns, const char *service,
+			       const struct rpc_options *options, struct error *err) MUST_CHECK;
+
+#endif
