@@ -118,6 +118,7 @@ BASE_SRC := \
 REFLECT_SRC := \
 	common/reflect/builtin.c \
 	common/reflect/calendar.c \
+	common/reflect/comment.c \
 	common/reflect/cwire.c \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
