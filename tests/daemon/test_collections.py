@@ -586,5 +586,5 @@ class Repo(Collections):
             self.assertEqual(self.front.get("plain-metadata", "1").info.id, "1")
         finally:
             self.cluster["registry"].start()
-            self.front.wait_serving("collector.CollectorRegistry")
-        eventually(lambda: self.collection(), "a collection of a registered type")
+            self.wait_back("registry")
+        eventually(self.collection, "a collection of a registered type")

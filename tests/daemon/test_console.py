@@ -37,7 +37,7 @@ class Console(CollectorTest):
             eventually(unreachable, "the overview shows the dead worker")
         finally:
             self.cluster["worker"].start()
-            self.front.wait_serving("collector.CollectiveWorker")
+            self.wait_back("worker")
 
         def reachable():
             return "unreachable" not in str(self.display(Display.OVERVIEW)[0])

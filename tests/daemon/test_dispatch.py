@@ -335,9 +335,7 @@ class Handlers(Shop):
     def test_handlers_survive_the_dispatcher(self):
         self.serve("Charge")
         self.native("Charge", self.Request())
-        self.cluster["dispatcher"].kill()
-        self.cluster["dispatcher"].start()
-        self.front.wait_serving("collector.CollectorRegistry")
+        self.restart("dispatcher")
         eventually(lambda: self.native("Charge", self.Request(number="1")).number == "1",
                    "the handler is called again")
 

@@ -65,7 +65,7 @@ class Durability(CollectorTest):
             writer.join(120)
             self.assertFalse(writer.is_alive())
 
-        self.front.wait_serving("collector.CollectionService")
+        self.wait_back("repo")
         there = eventually(lambda: self.all_ids("stream"), "the repo answers")
         self.assertGreaterEqual(len(acknowledged), 1000)
         self.assertEqual(set(acknowledged) - there, set())
@@ -85,7 +85,7 @@ class Durability(CollectorTest):
                 self.assertEqual(connection.execute("PRAGMA integrity_check").fetchall(),
                                  [("ok",)])
         self.cluster["repo"].start()
-        self.front.wait_serving("collector.CollectionService")
+        self.wait_back("repo")
 
     def databases(self, collection):
         found = []
@@ -109,9 +109,7 @@ class Durability(CollectorTest):
                 if i >= 20:
                     break
                 raise
-        self.cluster["repo"].kill()
-        self.cluster["repo"].start()
-        self.front.wait_serving("collector.CollectionService")
+        self.restart("repo")
         for name in acknowledged:
             self.front.create(name, self.Order(number="1"), "1")
         for i in range(len(acknowledged), 30):
@@ -133,9 +131,7 @@ class Durability(CollectorTest):
                 self.front.records.Update(cs.UpdateRequest(
                     collection_name="changes", id=str(i),
                     item=protos.pack(self.Order(number="b"))))
-        self.cluster["repo"].kill()
-        self.cluster["repo"].start()
-        self.front.wait_serving("collector.CollectionService")
+        self.restart("repo")
         page = eventually(lambda: self.front.records.List(
             cs.ListRequest(collection_name="changes")), "the repo answers")
         self.assertEqual([i.id for i in page.infos], [str(i) for i in range(0, 50, 2)])

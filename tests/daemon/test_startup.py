@@ -8,21 +8,9 @@ import unittest
 
 import grpc
 from collector_testing import (
-    Client, Code, Cluster, CollectorTest, NAMES, SERVICES, collection_repo_pb2, console_pb2,
-    daemon_pb2, dispatcher_pb2, health_pb2, protos, registry_pb2, worker_pb2)
+    Client, Code, Cluster, CollectorTest, NAMES, PROBES, SERVICES, daemon_pb2, health_pb2,
+    protos, registry_pb2)
 from daemons import Port, run_program, ctl
-
-# A cheap call that each daemon answers by itself.
-CALLS = {
-    "registry": lambda c: c.registry.ListServices(registry_pb2.ListServicesRequest(), timeout=5),
-    "repo": lambda c: c.repo.Discover(collection_repo_pb2.DiscoverRequest(), timeout=5),
-    "dispatcher": lambda c: c.dispatcher.ListHandlers(
-        dispatcher_pb2.ListHandlersRequest(), timeout=5),
-    "worker": lambda c: c.worker.ListWorkflowDefinitions(
-        worker_pb2.ListWorkflowDefinitionsRequest(), timeout=5),
-    "console": lambda c: c.console.Display(console_pb2.DisplayRequest(), timeout=5),
-}
-
 
 class AllTogether(CollectorTest):
     def test_every_daemon_is_serving_on_its_own_port(self):
@@ -43,7 +31,7 @@ class AllTogether(CollectorTest):
     def test_stats_count_calls_and_errors(self):
         client = self.client("registry")
         for _ in range(3):
-            CALLS["registry"](client)
+            PROBES["registry"](client)
         with self.assertRpcError(Code.NOT_FOUND):
             client.registry.LookupService(registry_pb2.LookupServiceRequest(service_name="no.Such"))
 
@@ -177,12 +165,10 @@ class Restarts(CollectorTest):
                 for service in SERVICES[name]:
                     self.front.wait_serving(service, wanted=False)
                 with self.assertRpcError(Code.UNAVAILABLE):
-                    CALLS[name](self.front)
+                    PROBES[name](self.front)
                 self.assertTrue(self.front.is_serving())
                 self.cluster[name].start()
-                for service in SERVICES[name]:
-                    self.front.wait_serving(service)
-                CALLS[name](self.front)
+                self.wait_back(name)
         self.assertAllAlive()
 
     def test_the_front_door_killed_and_back(self):
@@ -191,7 +177,7 @@ class Restarts(CollectorTest):
         for name in NAMES:
             for service in SERVICES[name]:
                 self.front.wait_serving(service)
-            CALLS[name](self.front)
+            PROBES[name](self.front)
         for name in ("worker", "console"):
             self.client(name).wait_serving()
 

@@ -294,24 +294,14 @@ class Crashes(Workflows):
             self.assertEqual(sorted(e.task_id for e in history
                                     if e.state == wp.EXECUTION_SUCCEEDED), ["charge", "ship"])
 
-    def restart(self, name, service):
-        self.cluster[name].kill()
-        self.cluster[name].start()
-        self.front.wait_serving(service)
-
     def test_a_killed_workers_runs_are_finished(self):
-        self.run_through(lambda: self.restart("worker", "collector.CollectiveWorker"))
+        self.run_through(lambda: self.restart("worker"))
 
     def test_a_stopped_workers_runs_are_finished(self):
-        def stop():
-            self.assertEqual(self.cluster["worker"].stop(), 0)
-            self.cluster["worker"].start()
-            self.front.wait_serving("collector.CollectiveWorker")
-
-        self.run_through(stop)
+        self.run_through(lambda: self.restart("worker", kill=False))
 
     def test_a_killed_repo_holds_nothing_up(self):
-        self.run_through(lambda: self.restart("repo", "collector.CollectionService"))
+        self.run_through(lambda: self.restart("repo"))
 
     def test_without_the_repo_the_worker_says_so(self):
         self.cluster["repo"].kill()
@@ -319,4 +309,5 @@ class Crashes(Workflows):
         with self.assertRpcError(Code.UNAVAILABLE):
             self.start("crash")
         self.cluster["repo"].start()
-        self.front.wait_serving("collector.CollectiveWorker")
+        self.wait_back("repo")
+        self.wait_back("worker")

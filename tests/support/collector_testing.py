@@ -205,6 +205,18 @@ def error_details(error):
     return status_pb2.Status()
 
 
+# A cheap call that each daemon answers by itself.
+PROBES = {
+    "registry": lambda c: c.registry.ListServices(registry_pb2.ListServicesRequest(), timeout=5),
+    "repo": lambda c: c.repo.Discover(collection_repo_pb2.DiscoverRequest(), timeout=5),
+    "dispatcher": lambda c: c.dispatcher.ListHandlers(
+        dispatcher_pb2.ListHandlersRequest(), timeout=5),
+    "worker": lambda c: c.worker.ListWorkflowDefinitions(
+        worker_pb2.ListWorkflowDefinitionsRequest(), timeout=5),
+    "console": lambda c: c.console.Display(console_pb2.DisplayRequest(), timeout=5),
+}
+
+
 class _ExpectRpcError:
     def __init__(self, test, codes, text):
         self.test, self.codes, self.text = test, codes, text
@@ -221,8 +233,10 @@ class _ExpectRpcError:
         self.error = error
         self.test.assertIn(error.code(), self.codes, error.details())
         self.test.assertTrue(error.details(), "an error without a message")
+        # What a client shows: the message, and which field it is about.
+        shown = "%s %s" % (error.details(), " ".join(field_violations(error)))
         for text in self.text:
-            self.test.assertIn(text.lower(), error.details().lower())
+            self.test.assertIn(text.lower(), shown.lower())
         details = error_details(error)
         if details.code:
             self.test.assertEqual(details.code, error.code().value[0])
@@ -277,6 +291,23 @@ class CollectorTest(unittest.TestCase):
         if len(result.failures) + len(result.errors) > before:
             type(self)._failed = True
         return result
+
+    def restart(self, name, kill=True):
+        """Kill (or stop) a daemon, start it, wait until it is back at the front door too."""
+        if kill:
+            self.cluster[name].kill()
+        else:
+            self.assertEqual(self.cluster[name].stop(), 0)
+        self.cluster[name].start()
+        self.wait_back(name)
+
+    def wait_back(self, name):
+        self.client(name).wait_serving()
+        if self.front and name != "dispatcher":
+            # The door may not have noticed the end yet: health alone would not tell.
+            eventually(lambda: PROBES[name](self.front), name + " is reached through the door")
+            for service in SERVICES[name]:
+                self.front.wait_serving(service)
 
     def assertRpcError(self, *codes, text=()):
         """A context in which a call must fail with one of the codes, and a message."""
