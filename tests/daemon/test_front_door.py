@@ -106,10 +106,13 @@ class Reflection(CollectorTest):
                 "moment%d.proto" % i, "message M {} service S { rpc Do(M) returns (M); }",
                 package))
             self.front.register(types)
-            answer = self.ask(version, file_containing_symbol=package + ".S")
-            files = [descriptor_pb2.FileDescriptorProto.FromString(f)
-                     for f in answer.file_descriptor_response.file_descriptor_proto]
-            self.assertIn("moment%d.proto" % i, [f.name for f in files])
+
+            def files():
+                answer = self.ask(version, file_containing_symbol=package + ".S")
+                return [descriptor_pb2.FileDescriptorProto.FromString(f).name
+                        for f in answer.file_descriptor_response.file_descriptor_proto]
+
+            eventually(lambda: "moment%d.proto" % i in files(), "the new file is found")
             self.assertIn(package + ".S", self.services(version))
             by_method = self.ask(version, file_containing_symbol=package + ".S.Do")
             self.assertTrue(by_method.file_descriptor_response.file_descriptor_proto)

@@ -31,7 +31,8 @@ class Identity(CollectorTest):
         backend = self.handler()
         self.front.unary(PATH, b"", metadata=self.CREDENTIALS + (("shop-key", "v"),))
         self.front.dispatcher.Dispatch(dispatcher_pb2.DispatchRequest(
-            service=common_pb2.ServiceTypeRef(service_name=SERVICE), method_name="Charge"),
+            service=common_pb2.ServiceTypeRef(service_name=SERVICE), method_name="Charge",
+            input=protos.pack(protos.shop().message("shop.v1.OrderRequest")())),
             metadata=self.CREDENTIALS)
         self.assertEqual(len(backend.calls), 2)
         for _, metadata in backend.calls:
