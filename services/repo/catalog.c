@@ -51,7 +51,8 @@ struct catalog {
 	struct entry *self; /* system/collections */
 
 	pthread_mutex_t mu; /* the map, and of entries: state, is_open, refs, last_used_ns */
-	struct map entries; /* id -> entry */
+	pthread_cond_t settled; /* an entry is not ENTRY_CREATING any more */
+	struct map entries;     /* id -> entry */
 	size_t open_count;
 	struct entry *dead; /* deleted and unused: to be swept */
 };
@@ -343,13 +344,19 @@ static enum status make_files(struct catalog *catalog, const struct collection *
 	return status;
 }
 
-/* Put a new entry into the map, if its name is free. */
+/*
+ * Put a new entry into the map, if its name is free. One that is being made by
+ * another is waited for: "it exists" must mean that it can be used.
+ */
 static enum status reserve(struct catalog *catalog, struct entry *e, struct error *err)
 {
+	const struct entry *other;
 	enum status status = STATUS_OK;
 
 	pthread_mutex_lock(&catalog->mu);
-	if (map_get(&catalog->entries, e->id))
+	while ((other = map_get(&catalog->entries, e->id)) && other->state == ENTRY_CREATING)
+		pthread_cond_wait(&catalog->settled, &catalog->mu);
+	if (other)
 		status = error_set(err, STATUS_ALREADY_EXISTS, "collection %s exists", e->id);
 	else
 		map_put(&catalog->entries, e->id, e);
@@ -363,6 +370,7 @@ static void set_state(struct catalog *catalog, struct entry *e, enum entry_state
 	e->state = state;
 	if (state == ENTRY_DELETED)
 		map_remove(&catalog->entries, e->id);
+	pthread_cond_broadcast(&catalog->settled);
 	pthread_mutex_unlock(&catalog->mu);
 }
 
@@ -612,6 +620,7 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 	enum status status;
 
 	pthread_mutex_init(&catalog->mu, NULL);
+	pthread_cond_init(&catalog->settled, NULL);
 	catalog->directory = xstrdup(options->directory);
 	catalog->max_open = options->max_open;
 	catalog->types = options->types;
@@ -646,6 +655,7 @@ void catalog_close(struct catalog *catalog)
 		entry_free(e);
 	}
 	map_release(&catalog->entries, NULL);
+	pthread_cond_destroy(&catalog->settled);
 	pthread_mutex_destroy(&catalog->mu);
 	free(catalog->directory);
 	free(catalog);
