@@ -221,6 +221,8 @@ DISPATCHER_SRC := \
 	services/dispatcher/rpc.c
 
 WORKER_SRC := \
+	services/worker/active.c \
+	services/worker/attempt.c \
 	services/worker/definition.c \
 	services/worker/delay.c \
 	services/worker/engine.c \
