@@ -194,6 +194,7 @@ REPO_SRC := \
 	services/repo/directory.c \
 	services/repo/filter_rpc.c \
 	services/repo/labels_store.c \
+	services/repo/left_overs.c \
 	services/repo/page_token.c \
 	services/repo/query.c \
 	services/repo/query_store.c \
@@ -274,7 +275,9 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_proxy.c \
 	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \
-	tests/unit/rpc/test_status_code.c
+	tests/unit/rpc/test_status_code.c \
+	tests/unit/worker/test_definition.c \
+	tests/unit/worker/test_run.c
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \

@@ -1,6 +1,5 @@
 #include "services/repo/catalog.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "services/repo/directory.h"
+#include "services/repo/left_overs.h"
 #include "services/repo/query.h"
 
 /* Field numbers of collector.Collection. */
@@ -545,70 +545,13 @@ static enum status load_all(struct catalog *catalog, struct error *err)
 	return status;
 }
 
-/* Call @each for the entries of a directory, "." and ".." excepted. */
-static void for_each_in(const char *path,
-			void (*each)(void *arg, const char *path, const char *name), void *arg)
+static bool is_current(void *arg, const char *ns, const char *name, const char *incarnation)
 {
-	DIR *dir = opendir(path);
-	struct dirent *found;
+	struct catalog *catalog = arg;
+	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
+	const struct entry *e = map_get(&catalog->entries, id);
 
-	if (!dir)
-		return;
-	while ((found = readdir(dir))) {
-		if (!strcmp(found->d_name, ".") || !strcmp(found->d_name, ".."))
-			continue;
-		AUTO_FREE char *inner = xasprintf("%s/%s", path, found->d_name);
-		each(arg, inner, found->d_name);
-	}
-	closedir(dir);
-}
-
-static void remove_it(void *arg, const char *path, const char *name)
-{
-	(void)arg;
-	(void)name;
-	directory_remove(path);
-}
-
-struct left_overs {
-	struct catalog *catalog;
-	const char *ns, *name;
-};
-
-static void clean_incarnation(void *arg, const char *path, const char *name)
-{
-	const struct left_overs *at = arg;
-	AUTO_FREE char *id = xasprintf("%s/%s", at->ns, at->name);
-	const struct entry *e = map_get(&at->catalog->entries, id);
-
-	if (!e || strcmp(e->collection.incarnation, name) != 0)
-		directory_remove(path);
-}
-
-static void clean_collection(void *arg, const char *path, const char *name)
-{
-	struct left_overs *at = arg;
-
-	at->name = name;
-	for_each_in(path, clean_incarnation, at);
-	/* Goes only when it is empty. */
-	(void)rmdir(path);
-}
-
-static void clean_namespace(void *arg, const char *path, const char *name)
-{
-	struct left_overs at = {.catalog = arg, .ns = name};
-
-	for_each_in(path, clean_collection, &at);
-}
-
-static void clean(struct catalog *catalog)
-{
-	AUTO_FREE char *staging = xasprintf("%s/staging", catalog->directory);
-	AUTO_FREE char *ns = xasprintf("%s/ns", catalog->directory);
-
-	for_each_in(staging, remove_it, NULL);
-	for_each_in(ns, clean_namespace, catalog);
+	return e && !strcmp(e->collection.incarnation, incarnation);
 }
 
 enum status catalog_open(const struct catalog_options *options, struct catalog **ret_catalog,
@@ -636,7 +579,7 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 		catalog_close(catalog);
 		return status;
 	}
-	clean(catalog);
+	left_overs_remove(catalog->directory, is_current, catalog);
 	*ret_catalog = catalog;
 	return STATUS_OK;
 }
