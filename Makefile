@@ -270,12 +270,17 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
+	tests/unit/repo/test_page_token.c \
+	tests/unit/repo/test_query.c \
+	tests/unit/repo/test_store.c \
+	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_client.c \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_proxy.c \
 	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \
 	tests/unit/rpc/test_status_code.c \
+	tests/unit/store/test_database.c \
 	tests/unit/worker/test_definition.c \
 	tests/unit/worker/test_run.c
 

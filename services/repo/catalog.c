@@ -456,14 +456,6 @@ size_t catalog_list(struct catalog *catalog, const char *ns, struct arena *arena
 	return count;
 }
 
-size_t catalog_open_count(struct catalog *catalog)
-{
-	pthread_mutex_lock(&catalog->mu);
-	size_t count = catalog->open_count;
-	pthread_mutex_unlock(&catalog->mu);
-	return count;
-}
-
 struct writer *catalog_writer(struct catalog *catalog)
 {
 	return catalog->writer;

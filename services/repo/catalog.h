@@ -88,6 +88,5 @@ struct catalog_item {
 /* Collections of @ns (NULL: of all), by namespace and name; copies in @arena. */
 size_t catalog_list(struct catalog *catalog, const char *ns, struct arena *arena,
 		    struct catalog_item **ret_items);
-size_t catalog_open_count(struct catalog *catalog);
 
 #endif

@@ -252,7 +252,34 @@ static void render_position(struct rendering *r, const struct query *q)
 	strbuf_addch(&r->sql, ')');
 }
 
-static void render_query(struct rendering *r, const struct query *q)
+static bool is_indexed(const struct store *store, const struct search_path *path)
+{
+	AUTO_STRBUF expression = STRBUF_INIT;
+
+	render_path(path, &expression);
+	for (size_t i = 0; i < store->indexed_count; i++)
+		if (!strcmp(store->indexed[i], strbuf_str(&expression)))
+			return true;
+	return false;
+}
+
+/*
+ * Can an index find the records? Then the rows' order must not be taken from the
+ * table: to spare a sort, SQLite would scan all of it for a range.
+ */
+static bool has_index(const struct store *store, const struct query *q)
+{
+	for (size_t i = 0; i < q->condition_count; i++) {
+		const struct query_condition *c = &q->conditions[i];
+
+		if (c->op != QUERY_NOT_EQUALS && c->op != QUERY_CONTAINS &&
+		    c->op != QUERY_NOT_EXISTS && is_indexed(store, &c->path))
+			return true;
+	}
+	return false;
+}
+
+static void render_query(struct rendering *r, const struct store *store, const struct query *q)
 {
 	strbuf_addstr(&r->sql, "SELECT " RECORD_COLUMNS);
 	if (q->match)
@@ -271,6 +298,8 @@ static void render_query(struct rendering *r, const struct query *q)
 		render_path(&q->orders[i].path, &r->sql);
 		strbuf_addstr(&r->sql, q->orders[i].descending ? " DESC, " : ", ");
 	}
+	if (!q->order_count && has_index(store, q))
+		strbuf_addch(&r->sql, '+');
 	strbuf_addstr(&r->sql, rows_descend(q) ? "r.rid DESC LIMIT " : "r.rid LIMIT ");
 	bind_integer(r, q->limit);
 	strbuf_addstr(&r->sql, " OFFSET ");
@@ -355,7 +384,7 @@ enum status store_query(struct store_reader *reader, struct query *q, store_row 
 
 	if (q->matches_nothing)
 		return STATUS_OK;
-	render_query(&r, q);
+	render_query(&r, reader->store, q);
 	status = database_prepare(reader->db, strbuf_str(&r.sql), &stmt, err);
 	if (status == STATUS_OK) {
 		bind_all(stmt, &r);
@@ -390,6 +419,26 @@ enum status store_count(struct store_reader *reader, const struct query *q, int6
 			*ret_count = sqlite3_column_int64(stmt, 0);
 		else
 			status = query_error(reader, q, code, err);
+		database_reset(stmt);
+	}
+	strbuf_release(&r.sql);
+	return status;
+}
+
+enum status store_explain(struct store_reader *reader, const struct query *q,
+			  struct strbuf *out, struct error *err)
+{
+	struct rendering r = {.sql = STRBUF_INIT};
+	sqlite3_stmt *stmt;
+	enum status status;
+
+	strbuf_addstr(&r.sql, "EXPLAIN QUERY PLAN ");
+	render_query(&r, reader->store, q);
+	status = database_prepare(reader->db, strbuf_str(&r.sql), &stmt, err);
+	if (status == STATUS_OK) {
+		bind_all(stmt, &r);
+		while (sqlite3_step(stmt) == SQLITE_ROW)
+			strbuf_addf(out, "%s\n", column_text(stmt, 3));
 		database_reset(stmt);
 	}
 	strbuf_release(&r.sql);

@@ -215,6 +215,36 @@ static enum status read_counters(struct store *s, struct error *err)
 	return status;
 }
 
+/* The expressions out of "CREATE INDEX field_0 ON records (<expression>)". */
+static enum status read_indexes(struct store *s, struct error *err)
+{
+	static const char before[] = "ON records (";
+	sqlite3_stmt *stmt;
+	enum status status = database_prepare(
+		s->writer,
+		"SELECT sql FROM sqlite_schema WHERE type = 'index' AND name LIKE 'field\\_%'"
+		" ESCAPE '\\' ORDER BY name",
+		&stmt, err);
+	int code;
+
+	if (status != STATUS_OK)
+		return status;
+	while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const char *sql = column_text(stmt, 0), *at = strstr(sql, before);
+
+		if (!at)
+			continue;
+		at += sizeof(before) - 1;
+		s->indexed =
+			xreallocarray(s->indexed, s->indexed_count + 1, sizeof(*s->indexed));
+		s->indexed[s->indexed_count++] = xstrndup(at, strlen(at) - 1);
+	}
+	if (code != SQLITE_DONE)
+		status = database_error(s->writer, code, err);
+	database_reset(stmt);
+	return status;
+}
+
 enum status store_open(const char *directory, struct store **ret_store, struct error *err)
 {
 	struct store *s = xcalloc(1, sizeof(*s));
@@ -229,6 +259,8 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 		status = text_store_register(s->writer, err);
 	if (status == STATUS_OK)
 		status = read_counters(s, err);
+	if (status == STATUS_OK)
+		status = read_indexes(s, err);
 	if (status != STATUS_OK) {
 		store_close(s);
 		return status;
@@ -251,6 +283,9 @@ void store_close(struct store *s)
 	/* Last, so that it is the one to move the log into the database. */
 	database_close(s->writer);
 	pthread_mutex_destroy(&s->mu);
+	for (size_t i = 0; i < s->indexed_count; i++)
+		free(s->indexed[i]);
+	free(s->indexed);
 	free(s->path);
 	free(s);
 }
@@ -311,7 +346,7 @@ enum status store_take_reader(struct store *s, struct store_reader **ret, struct
 
 	if (!r) {
 		r = xcalloc(1, sizeof(*r));
-		r->has_text = s->has_text;
+		r->store = s;
 		status = database_open(s->path, DATABASE_READ, &r->db, err);
 		if (status == STATUS_OK)
 			status = text_store_register(r->db, err);
@@ -370,4 +405,12 @@ enum status store_measure(struct store *s, struct store_sizes *ret, struct error
 	ret->database_bytes = file_bytes(s->path);
 	ret->wal_bytes = file_bytes(wal);
 	return status;
+}
+
+void store_limit_pages(struct store *s, unsigned pages)
+{
+	AUTO_FREE char *sql = xasprintf("PRAGMA max_page_count = %u", pages ? pages : 1U << 30);
+	struct error ignored;
+
+	(void)!database_exec(s->writer, sql, &ignored);
 }

@@ -125,6 +125,9 @@ void store_apply(struct store *store, struct store_write *w);
 enum status store_commit(struct store *store, struct error *err) MUST_CHECK;
 void store_rollback(struct store *store);
 
+/* For tests: let the database have no more than @pages, or the size it has; 0: no limit. */
+void store_limit_pages(struct store *store, unsigned pages);
+
 /* ------------------------------------------------------------ labels */
 
 /* Labels as they are stored: begin with an empty buffer, add, end. */
@@ -176,5 +179,9 @@ enum status store_query(struct store_reader *reader, struct query *q, store_row 
 /* How many records match, whatever limit, offset and position are. */
 enum status store_count(struct store_reader *reader, const struct query *q, int64_t *ret_count,
 			struct error *err) MUST_CHECK;
+
+/* Append how the query would be carried out: one line a step, as SQLite tells it. */
+enum status store_explain(struct store_reader *reader, const struct query *q,
+			  struct strbuf *out, struct error *err) MUST_CHECK;
 
 #endif

@@ -15,14 +15,16 @@ struct sqlite3_stmt;
 
 struct store_reader {
 	struct database *db;
+	const struct store *store;
 	struct store_reader *next; /* idle */
-	bool has_text;
 };
 
 struct store {
 	char *path; /* of the database */
 	struct database *writer;
 	bool has_text;
+	char **indexed; /* the expressions that have an index, as render_path() makes them */
+	size_t indexed_count;
 	/* Of the writer's thread: as they will be when the group is committed. */
 	int64_t record_count, next_revision;
 	int64_t committed_count, committed_revision;
