@@ -8,6 +8,7 @@
 #include "common/base/names.h"
 #include "common/base/random.h"
 #include "common/client/dispatch_records.h"
+#include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
 #include "common/rpc/pool.h"
@@ -20,14 +21,14 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
-#include "common/client/type_cache.h"
 
 struct native {
 	struct dispatcher *d;
 	struct rpc_fallback fallback;
 };
 
-/* One call under way: what it asked for, and what it holds until it is over. */
+/* One call under way, in its arena: what it asked for, and what it holds until
+ * forwarded() is told that it is over. */
 struct native_call {
 	struct dispatcher *d;
 	struct rpc_call *call;
@@ -76,7 +77,6 @@ static void forwarded(void *arg, const struct rpc_forwarded *result)
 		handlers_done(n->handler);
 	if (n->peer)
 		peer_done(n->peer);
-	rpc_release(n->call);
 }
 
 /* ---------------------------------------------------------------- forwarding */
@@ -93,7 +93,6 @@ static void forward_to_handler(struct native_call *n)
 		.arg = n,
 	};
 
-	rpc_hold(n->call); /* n lives in its arena */
 	rpc_forward(n->call, &route);
 }
 
@@ -117,7 +116,6 @@ static void forward_to_peer(struct native_call *n)
 		return;
 	}
 	headers[1] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
-	rpc_hold(n->call);
 	rpc_forward(n->call, &route);
 }
 
@@ -149,8 +147,8 @@ static void nobody_serves(struct native_call *n)
 	const struct pool_method *method;
 	struct pool *pool;
 	struct error err;
-	enum status status = type_cache_method(n->d->types, n->ns, n->service, n->method, &options,
-					  &pool, &method, &err);
+	enum status status = type_cache_method(n->d->types, n->ns, n->service, n->method,
+					       &options, &pool, &method, &err);
 
 	if (status == STATUS_OK) {
 		pool_unref(pool);
