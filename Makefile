@@ -122,7 +122,9 @@ REFLECT_SRC := \
 	common/reflect/cwire.c \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
+	common/reflect/json_in.c \
 	common/reflect/json_known.c \
+	common/reflect/json_lex.c \
 	common/reflect/json_out.c \
 	common/reflect/json_sink.c \
 	common/reflect/jsonb.c \

@@ -32,7 +32,7 @@ enum search_kind {
 	SEARCH_ENUM,      /* the name, or the number if it has none */
 	SEARCH_TIMESTAMP, /* RFC 3339 text, UTC, nine digits: sorts as text */
 	SEARCH_DURATION,  /* a number of seconds */
-	SEARCH_MESSAGE,   /* an object: FieldMask and Empty, too */
+	SEARCH_MESSAGE,   /* an object; a FieldMask is a SEARCH_STRING */
 	SEARCH_DYNAMIC,   /* whatever is there: in Struct, Value, ListValue, Any */
 };
 
