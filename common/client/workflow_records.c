@@ -1,5 +1,6 @@
 #include "common/client/workflow_records.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "collector/worker.pb-c.h"
@@ -75,18 +76,24 @@ static const char *text_of(const Collector__Status *s)
 
 /* -------------------------------------------------------------- definitions */
 
+/* Past what milliseconds can hold: negative, which definitions may not be. */
+static int milliseconds(int32_t seconds)
+{
+	return seconds > INT_MAX / 1000 ? -1 : seconds < 0 ? -1 : seconds * 1000;
+}
+
 static struct workflow_retry retry_of(const Collector__RetryPolicy *p)
 {
 	struct workflow_retry r = {1, DEFAULT_DELAY_MS, DEFAULT_MAX_DELAY_MS, 2};
 
 	if (!p)
 		return r;
-	r.max_attempts = p->max_attempts > 1 ? p->max_attempts : 1;
+	r.max_attempts = p->max_attempts ? p->max_attempts : 1;
 	if (p->initial_delay_seconds)
-		r.initial_delay_ms = p->initial_delay_seconds * 1000;
+		r.initial_delay_ms = milliseconds(p->initial_delay_seconds);
 	if (p->max_delay_seconds)
-		r.max_delay_ms = p->max_delay_seconds * 1000;
-	if (p->backoff_multiplier > 0)
+		r.max_delay_ms = milliseconds(p->max_delay_seconds);
+	if (p->backoff_multiplier != 0)
 		r.multiplier = p->backoff_multiplier;
 	return r;
 }

@@ -46,7 +46,7 @@ struct typed_message {
 };
 
 struct workflow_retry {
-	int max_attempts; /* at least 1 */
+	int max_attempts; /* at least 1 in a definition that was checked */
 	int initial_delay_ms, max_delay_ms;
 	double multiplier;
 };

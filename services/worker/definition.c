@@ -33,6 +33,8 @@ static enum status check_retry(const struct workflow_task *t, size_t i, struct e
 
 	if (r->max_attempts > DEFINITION_MAX_ATTEMPTS)
 		return blame(err, i, "retry_policy.max_attempts", "more than 100 attempts");
+	if (r->max_attempts < 1)
+		return blame(err, i, "retry_policy.max_attempts", "it is negative");
 	if (r->initial_delay_ms < 0 || r->max_delay_ms < 0)
 		return blame(err, i, "retry_policy", "a delay is negative or too long");
 	if (!isfinite(r->multiplier) || r->multiplier < 1)
@@ -221,7 +223,7 @@ static enum status check_task_types(const struct workflow_definition *d, size_t 
 		return blame(err, i, "output_type", "the method returns another type");
 	if (!t->has_template)
 		return check_passing(d, i, pool, m, err);
-	status = template_check(&types, t->template_struct, err);
+	status = template_check(&types, t->template_struct, m->input, err);
 	if (status != STATUS_OK) {
 		char why[sizeof(err->message)];
 		snprintf(why, sizeof(why), "%s", err->message);

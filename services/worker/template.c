@@ -126,14 +126,62 @@ static enum status check_text(const struct template_types *types, const char *te
 			return status;
 		text = end;
 	}
+	while ((text = strstr(text, "{{"))) {
+		if (strncmp(text, "{{{{", 4) != 0)
+			return error_set(err, STATUS_INVALID_ARGUMENT,
+					 "\"%.60s\": an expression ends with }}; {{{{ is a "
+					 "literal {{",
+					 text);
+		text += 4;
+	}
 	return STATUS_OK;
 }
 
 static enum status check_value(const struct template_types *types, const json_t *value,
-			       int depth, struct error *err)
+			       const struct pool_message *target, int depth, struct error *err);
+
+/* What stands in member @key of a @target; *ret is NULL where it cannot be known. */
+static enum status member_type(const struct pool_message *target, const char *key,
+			       const struct pool_message **ret, struct error *err)
+{
+	const struct pool_field *f;
+
+	*ret = NULL;
+	if (!target || (target->well_known != POOL_WELL_KNOWN_NONE &&
+			target->well_known != POOL_WELL_KNOWN_EMPTY))
+		return STATUS_OK;
+	f = pool_field_by_name(target, key, strlen(key));
+	if (!f)
+		return error_set(err, STATUS_INVALID_ARGUMENT, "%s has no field \"%s\"",
+				 target->full_name, key);
+	/* A map's keys are free. */
+	*ret = f->is_map ? NULL : f->type_message;
+	return STATUS_OK;
+}
+
+static enum status check_object(const struct template_types *types, const json_t *object,
+				const struct pool_message *target, int depth, struct error *err)
 {
 	enum status status = STATUS_OK;
 	const char *key;
+	json_t *item;
+
+	json_object_foreach((json_t *)object, key, item)
+	{
+		const struct pool_message *type = NULL;
+
+		if (status == STATUS_OK)
+			status = member_type(target, key, &type, err);
+		if (status == STATUS_OK)
+			status = check_value(types, item, type, depth + 1, err);
+	}
+	return status;
+}
+
+static enum status check_value(const struct template_types *types, const json_t *value,
+			       const struct pool_message *target, int depth, struct error *err)
+{
+	enum status status = STATUS_OK;
 	json_t *item;
 	size_t i;
 
@@ -142,27 +190,24 @@ static enum status check_value(const struct template_types *types, const json_t 
 				 "the template is nested too deep");
 	if (json_is_string(value))
 		return check_text(types, json_string_value(value), err);
+	if (json_is_object(value))
+		return check_object(types, value, target, depth, err);
 	json_array_foreach(value, i, item)
 	{
 		if (status == STATUS_OK)
-			status = check_value(types, item, depth + 1, err);
-	}
-	json_object_foreach((json_t *)value, key, item)
-	{
-		if (status == STATUS_OK)
-			status = check_value(types, item, depth + 1, err);
+			status = check_value(types, item, target, depth + 1, err);
 	}
 	return status;
 }
 
 enum status template_check(const struct template_types *types, struct bytes structure,
-			   struct error *err)
+			   const struct pool_message *target, struct error *err)
 {
 	json_t *json;
 	enum status status = structure_json(types->pool, structure, &json, err);
 
 	if (status == STATUS_OK) {
-		status = check_value(types, json, 0, err);
+		status = check_value(types, json, target, 0, err);
 		json_decref(json);
 	}
 	return status;

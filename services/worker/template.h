@@ -47,8 +47,11 @@ struct template_types {
 	void *arg;
 };
 
-/* Check every expression of @structure without values. INVALID_ARGUMENT as above. */
+/*
+ * Check without values that @structure has only fields of @target, and every
+ * expression in it. INVALID_ARGUMENT as above.
+ */
 enum status template_check(const struct template_types *types, struct bytes structure,
-			   struct error *err) MUST_CHECK;
+			   const struct pool_message *target, struct error *err) MUST_CHECK;
 
 #endif

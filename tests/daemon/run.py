@@ -60,7 +60,7 @@ class Result(unittest.TestResult):
         super().addSubTest(test, subtest, err)
         if err is not None:
             self._line("FAIL", test, err)
-            print("     in %s" % (subtest.params,), flush=True)
+            print("     in %s" % subtest._subDescription(), flush=True)
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)

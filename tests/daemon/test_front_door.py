@@ -40,7 +40,8 @@ class FrontDoor(CollectorTest):
         for client in (direct, self.front):
             with self.assertRpcError(Code.NOT_FOUND) as expected:
                 client.registry.LookupService(
-                    registry_pb2.LookupServiceRequest(service_name="no.such.Service"))
+                    registry_pb2.LookupServiceRequest(service_name="no.such.Service"),
+                    metadata=(("x-request-id", "the-same"),))
             errors.append(expected.error)
         self.assertEqual(errors[0].details(), errors[1].details())
         details = [dict(e.trailing_metadata()).get("grpc-status-details-bin") for e in errors]

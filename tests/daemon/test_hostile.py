@@ -12,6 +12,8 @@ from google.protobuf import any_pb2
 
 ORDER = "shop.v1.Order"
 MESSAGE_LIMIT = 64 << 20
+# Of a daemon whose buffers are bounded; a sanitizer's own memory comes on top.
+MEMORY_LIMIT = 450 << 20
 
 METHODS = [
     "/collector.CollectorRegistry/RegisterProto", "/collector.CollectorRegistry/RegisterService",
@@ -184,28 +186,27 @@ class Hostile(CollectorTest):
             self.front.records.Delete(cs.DeleteRequest(collection_name="orders", id=info.id))
 
     def test_a_length_of_4_gigabytes(self):
-        """An HTTP/2 client that claims a message of 4 GB and sends none of it."""
+        """An HTTP/2 client that announces a message of 4 GB and sends what it can of it."""
+        headers = b"".join(
+            b"\x00" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in (
+                (b":method", b"POST"), (b":scheme", b"http"),
+                (b":path", b"/grpc.health.v1.Health/Check"), (b":authority", b"x"),
+                (b"te", b"trailers"), (b"content-type", b"application/grpc")))
+        chunk = frame(0, 0, 1, b"x" * 16384) * 64
         for name in NAMES:
             host, port = self.cluster.address(name).split(":")
-            with socket.create_connection((host, int(port)), timeout=30) as connection:
-                path = b"/grpc.health.v1.Health/Check"
-                headers = b"".join(
-                    b"\x00" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in (
-                        (b":method", b"POST"), (b":scheme", b"http"), (b":path", path),
-                        (b":authority", b"x"), (b"te", b"trailers"),
-                        (b"content-type", b"application/grpc")))
-                data = b"\x00\xff\xff\xff\xff" + b"x" * 64
+            with socket.create_connection((host, int(port)), timeout=2) as connection:
                 connection.sendall(
                     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") +
-                    frame(1, 4, 1, headers) + frame(0, 0, 1, data))
-                answer = b""
-                # The refusal is in trailers or a reset; an answer comes in any case.
-                while not any(kind in (1, 3, 7) for kind in frame_kinds(answer)):
-                    received = connection.recv(4096)
-                    if not received:
-                        break
-                    answer += received
-                self.assertTrue(answer)
+                    frame(1, 4, 1, headers) + frame(0, 0, 1, b"\x00\xff\xff\xff\xff"))
+                try:
+                    # Up to 512 MiB: it refuses, or stops reading, well before.
+                    for _ in range(512):
+                        connection.sendall(chunk)
+                except (ConnectionError, socket.timeout):
+                    pass
+                stats = self.client(name).daemon.GetStats(daemon_pb2.GetStatsRequest())
+                self.assertLess(stats.memory_bytes, MEMORY_LIMIT, name)
 
     def test_garbage_on_the_port(self):
         rng = random.Random(1)
@@ -295,7 +296,7 @@ class Hostile(CollectorTest):
                 call()
 
     def test_workflow_templates(self):
-        bad = ("{{", "{{}}", "{{input}}}}{{", "{{input.number.x.y}}", "{{" * 5000,
+        bad = ("{{}}", "{{input.number", "{{input.number.x.y}}", "{{nothing.x}}",
                "{{tasks.a.output.number}}", "{{input." + "a." * 3000 + "b}}")
         for text in bad:
             task = worker_pb2.Task(
@@ -314,12 +315,3 @@ class Hostile(CollectorTest):
 def frame(kind, flags, stream, payload):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(
         ">I", stream) + payload
-
-
-def frame_kinds(data):
-    kinds = []
-    while len(data) >= 9:
-        size = int.from_bytes(data[:3], "big")
-        kinds.append(data[3])
-        data = data[9 + size:]
-    return kinds

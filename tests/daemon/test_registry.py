@@ -1,6 +1,6 @@
 """The registry: registering, linking, looking up, surviving."""
 
-from collector_testing import Code, CollectorTest, eventually, protos, registry_pb2
+from collector_testing import Code, CollectorTest, protos, registry_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 SHOP = "shop/v1/order.proto"
@@ -266,27 +266,6 @@ class Registry(CollectorTest):
             self.assertTrue({name + "/a.proto", name + "/b.proto"} <= names, name)
         for name, _ in compiled:
             self.assertIn(len({name + "/a.proto", name + "/b.proto"} & names), (0, 2), name)
-
-
-class Publishing(CollectorTest):
-    """The registry's collections in the repo are its published view."""
-
-    daemons = ("registry", "repo", "dispatcher")
-
-    def test_services_are_records(self):
-        self.front.register(protos.shop(), "reg-publish")
-
-        def published():
-            return self.front.get("registered_services",
-                                  "reg-publish/shop.v1.OrderService", "system").item
-
-        item = eventually(published, "the service is a record of system/registered_services")
-        self.assertEqual(protos.unpack(item, registry_pb2.RegisteredService).service_name,
-                         "shop.v1.OrderService")
-        item = eventually(
-            lambda: self.front.get("registered_protos", "reg-publish/" + SHOP, "system").item,
-            "the file is a record of system/registered_protos")
-        self.assertEqual(protos.unpack(item, registry_pb2.RegisteredProto).file_name, SHOP)
 
 
 def _varint(n):

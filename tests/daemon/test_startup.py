@@ -208,11 +208,12 @@ class Draining(CollectorTest):
             return reply(receipt="late").SerializeToString()
 
         backend = self.backend({"/shop.v1.OrderService/Ship": ship})
-        self.front.register(protos.shop())
-        self.front.register_handler("shop.v1.OrderService", backend.address)
+        self.front.register(protos.shop(), "drain-a")
+        self.front.register_handler("shop.v1.OrderService", backend.address, "drain-a")
         request = protos.shop().message("shop.v1.OrderRequest")(number="1")
         call = self.front.channel.unary_unary("/shop.v1.OrderService/Ship").future(
-            request.SerializeToString(), timeout=60)
+            request.SerializeToString(), timeout=60,
+            metadata=(("collector-namespace", "drain-a"),))
         self.assertTrue(entered.wait(60))
 
         other = self.client("dispatcher")
@@ -239,10 +240,11 @@ class Draining(CollectorTest):
             return b""
 
         backend = self.backend({"/shop.v1.OrderService/Track": track})
-        self.front.register(protos.shop())
-        self.front.register_handler("shop.v1.OrderService", backend.address, method_name="Track")
+        self.front.register(protos.shop(), "drain-b")
+        self.front.register_handler("shop.v1.OrderService", backend.address, "drain-b",
+                                    method_name="Track")
         call = self.front.channel.unary_unary("/shop.v1.OrderService/Track").future(
-            b"", timeout=60)
+            b"", timeout=60, metadata=(("collector-namespace", "drain-b"),))
         self.assertTrue(entered.wait(60))
         self.assertEqual(self.cluster["dispatcher"].stop(), 0)
         with self.assertRpcError(Code.UNAVAILABLE, Code.CANCELLED, Code.ABORTED):

@@ -217,6 +217,16 @@ PROBES = {
 }
 
 
+class _NoError:
+    @staticmethod
+    def trailing_metadata():
+        return ()
+
+    @staticmethod
+    def details():
+        return "no error"
+
+
 class _ExpectRpcError:
     def __init__(self, test, codes, text):
         self.test, self.codes, self.text = test, codes, text
@@ -227,6 +237,8 @@ class _ExpectRpcError:
 
     def __exit__(self, kind, error, traceback):
         if error is None:
+            # What a test asks of the error next must not hide this.
+            self.error = _NoError()
             self.test.fail("no error; expected %s" % (self.codes,))
         if not isinstance(error, grpc.RpcError):
             return False
