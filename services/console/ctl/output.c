@@ -118,6 +118,7 @@ void table_print(struct table *t, const char *when_empty)
 		fprintf(stderr, "%s\n", when_empty);
 	for (size_t i = 0; i + t->column_count <= t->count; i += t->column_count)
 		print_row(t, (const char *const *)t->cells + i, widths);
+	fflush(stdout); /* what follows on standard error comes after it */
 	for (size_t i = 0; i < t->count; i++)
 		free(t->cells[i]);
 	free(t->cells);
