@@ -5,6 +5,7 @@
 #define COMMON_RPC_OUTBOUND_H
 
 #include <grpc/grpc.h>
+#include <pthread.h>
 
 #include "common/base/map.h"
 #include "common/rpc/client.h"

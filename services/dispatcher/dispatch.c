@@ -7,6 +7,7 @@
 #include "common/base/random.h"
 #include "common/base/strbuf.h"
 #include "common/client/dispatcher_client.h"
+#include "common/client/type_cache.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
@@ -15,7 +16,6 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
-#include "common/client/type_cache.h"
 
 enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
 
@@ -363,8 +363,8 @@ void dispatch_start(struct dispatch *x)
 	}
 	if (*x->target)
 		x->local_only = true;
-	status = type_cache_method(x->d->types, x->ns, x->service, x->method, &options, &a->pool,
-			      &a->method, &err);
+	status = type_cache_method(x->d->types, x->ns, x->service, x->method, &options,
+				   &a->pool, &a->method, &err);
 	if (status != STATUS_OK && status != STATUS_NOT_FOUND && x->local_only) {
 		finish_failed(a, &err, true);
 		return;

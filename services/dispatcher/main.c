@@ -3,6 +3,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/names.h"
+#include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
@@ -13,7 +14,6 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/rpc.h"
-#include "common/client/type_cache.h"
 
 struct dispatcher_config {
 	const char *collector_id, *advertise_address;

@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/names.h"
+#include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
 #include "common/rpc/reflection.h"
@@ -19,7 +20,6 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
-#include "common/client/type_cache.h"
 
 enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
 
@@ -301,10 +301,10 @@ static enum status check_handler(struct dispatcher *d,
 	if (status != STATUS_OK)
 		return status;
 	if (!*request->method_name)
-		return type_cache_service(d->types, ns, request->service->service_name, &options,
-				     err);
+		return type_cache_service(d->types, ns, request->service->service_name,
+					  &options, err);
 	status = type_cache_method(d->types, ns, request->service->service_name,
-			      request->method_name, &options, &pool, &method, err);
+				   request->method_name, &options, &pool, &method, err);
 	if (status == STATUS_OK)
 		pool_unref(pool);
 	return status;

@@ -50,12 +50,12 @@ function service_of(path, part) {
 	from = layer_of(file)
 
 	generated = header ~ /\.pb-c\.h$/
-	if (header ~ /^grpc\// && !generated && from != "rpc" && file !~ /^tests\/bench\//)
-		complain("<grpc/...> only in common/rpc (and the bare server of tests/bench)")
+	if (header ~ /^grpc\// && !generated && from != "rpc" && file !~ /^tests\/(bench|support)\//)
+		complain("<grpc/...> only in common/rpc, tests/bench and tests/support")
 	if (header == "sqlite3.h" && from != "store" && from != "tests" && file !~ /^services\/[^\/]*\/[^\/]*_store\.c$/)
 		complain("<sqlite3.h> only in common/store, services/*/*_store.c and tests")
 	if (header == "jansson.h" && from != "daemon" && from != "tests" && file !~ /^services\/(console\/|worker\/template)/)
-		complain("<jansson.h> only in common/daemon, services/console and the worker's templates")
+		complain("<jansson.h> only in common/daemon, services/console and services/worker/template.c")
 	if (header ~ /^event2\// && from != "daemon" && from != "tests" && file !~ /^services\/console\//)
 		complain("<event2/...> only in common/daemon and services/console")
 	if (from == "base" && (generated || header ~ /^(protobuf-c|google|grpc|collector)\//))
