@@ -8,12 +8,13 @@ import grpc
 from collector_testing import (
     Code, CollectorTest, NAMES, collection_repo_pb2, collection_server_pb2 as cs, common_pb2,
     daemon_pb2, dispatcher_pb2, protos, registry_pb2, worker_pb2)
+from daemons import is_instrumented
 from google.protobuf import any_pb2
 
 ORDER = "shop.v1.Order"
 MESSAGE_LIMIT = 64 << 20
-# Of a daemon whose buffers are bounded; a sanitizer's own memory comes on top.
-MEMORY_LIMIT = 450 << 20
+# Of a daemon whose buffers are bounded.
+MEMORY_LIMIT = 450 << 20 if not is_instrumented() else 2 << 30
 
 METHODS = [
     "/collector.CollectorRegistry/RegisterProto", "/collector.CollectorRegistry/RegisterService",

@@ -25,6 +25,12 @@ SANITIZER_REPORT = re.compile(
 )
 
 
+def is_instrumented():
+    """Are the programs built with AddressSanitizer, whose own memory is large?"""
+    with open(os.path.join(BIN_DIR, "collector-repo"), "rb") as program:
+        return b"__asan_init" in program.read()
+
+
 class Port:
     """A free loopback port, held until closed so that nobody else is given it.
 
