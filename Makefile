@@ -123,6 +123,8 @@ REFLECT_SRC := \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
 	common/reflect/json_in.c \
+	common/reflect/json_in_known.c \
+	common/reflect/json_in_scalar.c \
 	common/reflect/json_known.c \
 	common/reflect/json_lex.c \
 	common/reflect/json_out.c \
@@ -185,6 +187,8 @@ REGISTRY_SRC := \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/disk.c \
+	services/registry/register_rpc.c \
+	services/registry/registered.c \
 	services/registry/rpc.c \
 	services/registry/service_file.c \
 	services/registry/tree.c
@@ -218,6 +222,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/handlers.c \
 	services/dispatcher/identity.c \
 	services/dispatcher/mesh.c \
+	services/dispatcher/mesh_rpc.c \
 	services/dispatcher/native.c \
 	services/dispatcher/peers.c \
 	services/dispatcher/records.c \
@@ -227,6 +232,7 @@ WORKER_SRC := \
 	services/worker/active.c \
 	services/worker/attempt.c \
 	services/worker/definition.c \
+	services/worker/definition_rpc.c \
 	services/worker/delay.c \
 	services/worker/engine.c \
 	services/worker/keeper.c \

@@ -18,23 +18,16 @@
 #include "services/dispatcher/dispatch.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
-#include "services/dispatcher/mesh.h"
-#include "services/dispatcher/peers.h"
+#include "services/dispatcher/rpc_shared.h"
 
 enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
 
-struct dispatcher_rpc {
-	Collector__CollectiveDispatcher_Service service; /* first: what a method is given */
-	struct dispatcher *d;
-	struct rpc_reflection_source reflection;
-};
-
-static struct dispatcher *dispatcher_of(Collector__CollectiveDispatcher_Service *service)
+struct dispatcher *dispatcher_rpc_of(Collector__CollectiveDispatcher_Service *service)
 {
 	return ((struct dispatcher_rpc *)service)->d;
 }
 
-static Collector__Status *ok(struct arena *arena)
+Collector__Status *dispatcher_rpc_ok(struct arena *arena)
 {
 	Collector__Status *status = arena_alloc(arena, sizeof(*status));
 
@@ -42,7 +35,7 @@ static Collector__Status *ok(struct arena *arena)
 	return status;
 }
 
-static Google__Protobuf__Timestamp *stamp(struct arena *arena, uint64_t unix_us)
+Google__Protobuf__Timestamp *dispatcher_rpc_stamp(struct arena *arena, uint64_t unix_us)
 {
 	Google__Protobuf__Timestamp *t = arena_alloc(arena, sizeof(*t));
 
@@ -52,32 +45,13 @@ static Google__Protobuf__Timestamp *stamp(struct arena *arena, uint64_t unix_us)
 	return t;
 }
 
-static Collector__Metadata *metadata(struct arena *arena, uint64_t created_us)
+Collector__Metadata *dispatcher_rpc_metadata(struct arena *arena, uint64_t created_us)
 {
 	Collector__Metadata *m = arena_alloc(arena, sizeof(*m));
 
 	collector__metadata__init(m);
-	m->created_at = stamp(arena, created_us);
+	m->created_at = dispatcher_rpc_stamp(arena, created_us);
 	return m;
-}
-
-/* protobuf-c counts its lists; ours end with NULL. */
-static const char *const *list_of(char **items, size_t count, struct arena *arena)
-{
-	const char **list = arena_alloc(arena, (count + 1) * sizeof(*list));
-
-	for (size_t i = 0; i < count; i++)
-		list[i] = items[i];
-	list[count] = NULL;
-	return list;
-}
-
-static char **counted(const char *const *list, size_t *ret_count)
-{
-	*ret_count = 0;
-	while (list[*ret_count])
-		(*ret_count)++;
-	return (char **)list;
 }
 
 /* ---------------------------------------------------------- Serve, Dispatch */
@@ -144,7 +118,7 @@ static struct dispatch *new_dispatch(struct dispatcher *d, void *call, const str
 /* The body's status and output; *ret_output stays NULL when there is none. */
 static Collector__Status *body_status(const struct dispatch_result *result, struct arena *arena)
 {
-	Collector__Status *status = ok(arena);
+	Collector__Status *status = dispatcher_rpc_ok(arena);
 
 	status->code = (Collector__Status__Code)status_to_collector_code(result->status);
 	status->message = (char *)result->message;
@@ -203,7 +177,7 @@ static void serve(Collector__CollectiveDispatcher_Service *service,
 		rpc_fail_error(call, &err);
 		return;
 	}
-	x = new_dispatch(dispatcher_of(service), call, &e);
+	x = new_dispatch(dispatcher_rpc_of(service), call, &e);
 	x->local_only = true;
 	x->finish = serve_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
@@ -250,7 +224,7 @@ static void dispatch(Collector__CollectiveDispatcher_Service *service,
 		rpc_fail_error(call, &err);
 		return;
 	}
-	x = new_dispatch(dispatcher_of(service), call, &e);
+	x = new_dispatch(dispatcher_rpc_of(service), call, &e);
 	x->target = request->target_collector_id;
 	x->idempotent = says_idempotent(request);
 	x->finish = dispatch_finished;
@@ -278,7 +252,7 @@ static Collector__DispatchServer *server_of(const struct handler_record *h, stru
 	s->method_name = (char *)h->method;
 	s->kind = COLLECTOR__HANDLER_KIND__HANDLER_BACKEND;
 	s->forward_authorization = h->forward_authorization;
-	s->metadata = metadata(arena, h->created_us);
+	s->metadata = dispatcher_rpc_metadata(arena, h->created_us);
 	return s;
 }
 
@@ -314,7 +288,7 @@ static void register_handler(Collector__CollectiveDispatcher_Service *service,
 			     const Collector__RegisterHandlerRequest *request,
 			     Collector__RegisterHandlerResponse_Closure reply_to, void *call)
 {
-	struct dispatcher *d = dispatcher_of(service);
+	struct dispatcher *d = dispatcher_rpc_of(service);
 	struct arena *arena = rpc_arena(call);
 	Collector__RegisterHandlerResponse reply = COLLECTOR__REGISTER_HANDLER_RESPONSE__INIT;
 	struct rpc_options options = {.parent = call};
@@ -340,7 +314,7 @@ static void register_handler(Collector__CollectiveDispatcher_Service *service,
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(arena);
+	reply.status = dispatcher_rpc_ok(arena);
 	reply.server = server_of(&record, arena);
 	reply_to(&reply, call);
 }
@@ -359,14 +333,14 @@ static void unregister_handler(Collector__CollectiveDispatcher_Service *service,
 	if (status == STATUS_OK)
 		status = names_check_id(request->id, "id", &err);
 	if (status == STATUS_OK)
-		status = bindings_remove(dispatcher_of(service)->bindings,
+		status = bindings_remove(dispatcher_rpc_of(service)->bindings,
 					 names_namespace_or_default(request->namespace_),
 					 request->id, &options, rpc_arena(call), &err);
 	if (status != STATUS_OK) {
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(rpc_arena(call));
+	reply.status = dispatcher_rpc_ok(rpc_arena(call));
 	reply_to(&reply, call);
 }
 
@@ -391,190 +365,14 @@ static void list_handlers(Collector__CollectiveDispatcher_Service *service,
 	}
 	records = arena_alloc(arena, (size + 1) * sizeof(*records));
 	/* One more than the page tells whether there is another. */
-	count = handlers_list(dispatcher_of(service)->handlers, request->namespace_,
+	count = handlers_list(dispatcher_rpc_of(service)->handlers, request->namespace_,
 			      request->page_token, size + 1, arena, records);
-	reply.status = ok(arena);
+	reply.status = dispatcher_rpc_ok(arena);
 	reply.servers = arena_alloc(arena, (size + 1) * sizeof(*reply.servers));
 	for (; reply.n_servers < count && reply.n_servers < size; reply.n_servers++)
 		reply.servers[reply.n_servers] = server_of(&records[reply.n_servers], arena);
 	if (count > size)
 		reply.next_page_token = (char *)records[size - 1].id;
-	reply_to(&reply, call);
-}
-
-/* ---------------------------------------------------------------------- mesh */
-
-static const char *collector_id_of(const Collector__ConnectRequest *request)
-{
-	for (size_t i = 0; !*request->collector_id && i < request->n_metadata; i++)
-		if (!strcmp(request->metadata[i]->key, "collector_id"))
-			return request->metadata[i]->value;
-	return request->collector_id;
-}
-
-static void connect_in(Collector__CollectiveDispatcher_Service *service,
-		       const Collector__ConnectRequest *request,
-		       Collector__ConnectResponse_Closure reply_to, void *call)
-{
-	struct dispatcher *d = dispatcher_of(service);
-	struct arena *arena = rpc_arena(call);
-	Collector__ConnectResponse reply = COLLECTOR__CONNECT_RESPONSE__INIT;
-	struct connect_request in = {
-		.address = request->address,
-		.collector_id = collector_id_of(request),
-		.nonce = request->nonce,
-		.namespaces = list_of(request->namespaces, request->n_namespaces, arena),
-	};
-	struct rpc_options options = {.parent = call};
-	const char *const *own;
-	struct error err;
-
-	if (mesh_accept(d->mesh, &in, &options, arena, &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	own = mesh_own_namespaces(d->mesh, arena);
-	reply.status = ok(arena);
-	reply.connection_id = arena_printf(arena, "%s/%s", d->self.id, in.collector_id);
-	reply.target_collector_id = (char *)d->self.id;
-	reply.namespaces = counted(own, &reply.n_namespaces);
-	reply.shared_namespaces =
-		counted(peers_shared(own, in.namespaces, arena), &reply.n_shared_namespaces);
-	reply_to(&reply, call);
-}
-
-static Collector__Connection *connection_of(struct dispatcher *d, const struct peer_info *p,
-					    struct arena *arena)
-{
-	Collector__Connection *c = arena_alloc(arena, sizeof(*c));
-
-	collector__connection__init(c);
-	c->id = arena_printf(arena, "%s/%s", d->self.id, p->id);
-	c->source_collector_id = (char *)d->self.id;
-	c->target_collector_id = (char *)p->id;
-	c->address = (char *)p->address;
-	c->shared_namespaces =
-		counted(peers_shared(mesh_own_namespaces(d->mesh, arena), p->namespaces, arena),
-			&c->n_shared_namespaces);
-	c->metadata = metadata(arena, p->created_us);
-	c->last_activity = stamp(arena, p->last_seen_us);
-	c->state = (Collector__ConnectionState)p->state;
-	c->round_trip_us = (int64_t)p->round_trip_us;
-	c->outbound = p->outbound;
-	return c;
-}
-
-static const struct peer_info *find_peer(const struct peer_info *list, size_t count,
-					 const char *id)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(list[i].id, id))
-			return &list[i];
-	return NULL;
-}
-
-static void connect_peer(Collector__CollectiveDispatcher_Service *service,
-			 const Collector__ConnectPeerRequest *request,
-			 Collector__ConnectPeerResponse_Closure reply_to, void *call)
-{
-	struct dispatcher *d = dispatcher_of(service);
-	struct arena *arena = rpc_arena(call);
-	Collector__ConnectPeerResponse reply = COLLECTOR__CONNECT_PEER_RESPONSE__INIT;
-	struct rpc_options options = {.parent = call};
-	const struct peer_info *list, *peer;
-	struct error err;
-	const char *id;
-	size_t count;
-	enum status status =
-		addresses_check(request->address, d->allowed_addresses, "address", &err);
-
-	if (status == STATUS_OK)
-		status =
-			mesh_connect(d->mesh, request->address,
-				     list_of(request->namespaces, request->n_namespaces, arena),
-				     &options, arena, &id, &err);
-	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	list = peers_list(d->peers, arena, &count);
-	peer = find_peer(list, count, id);
-	reply.status = ok(arena);
-	if (peer)
-		reply.connection = connection_of(d, peer, arena);
-	reply_to(&reply, call);
-}
-
-static void disconnect(Collector__CollectiveDispatcher_Service *service,
-		       const Collector__DisconnectRequest *request,
-		       Collector__DisconnectResponse_Closure reply_to, void *call)
-{
-	Collector__DisconnectResponse reply = COLLECTOR__DISCONNECT_RESPONSE__INIT;
-	struct error err;
-
-	if (mesh_disconnect(dispatcher_of(service)->mesh, request->collector_id, &err) !=
-	    STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = ok(rpc_arena(call));
-	reply_to(&reply, call);
-}
-
-static void ping(Collector__CollectiveDispatcher_Service *service,
-		 const Collector__PingRequest *request,
-		 Collector__PingResponse_Closure reply_to, void *call)
-{
-	struct dispatcher *d = dispatcher_of(service);
-	Collector__PingResponse reply = COLLECTOR__PING_RESPONSE__INIT;
-
-	reply.collector_id = (char *)d->self.id;
-	if (mesh_knows(d->mesh, request->collector_id, request->nonce))
-		reply.nonce = request->nonce;
-	reply.namespaces =
-		counted(mesh_own_namespaces(d->mesh, rpc_arena(call)), &reply.n_namespaces);
-	reply_to(&reply, call);
-}
-
-static Collector__Collector *collector_of(const struct peer_info *p, struct arena *arena)
-{
-	Collector__Collector *c = arena_alloc(arena, sizeof(*c));
-
-	collector__collector__init(c);
-	c->id = (char *)p->id;
-	c->address = (char *)p->address;
-	c->namespaces = counted(p->namespaces, &c->n_namespaces);
-	c->is_direct_peer = true;
-	c->metadata = metadata(arena, p->created_us);
-	c->last_seen = stamp(arena, p->last_seen_us);
-	return c;
-}
-
-static void list_connections(Collector__CollectiveDispatcher_Service *service,
-			     const Collector__ListConnectionsRequest *request,
-			     Collector__ListConnectionsResponse_Closure reply_to, void *call)
-{
-	struct dispatcher *d = dispatcher_of(service);
-	struct arena *arena = rpc_arena(call);
-	Collector__ListConnectionsResponse reply = COLLECTOR__LIST_CONNECTIONS_RESPONSE__INIT;
-	Collector__Collector self = COLLECTOR__COLLECTOR__INIT;
-	const struct peer_info *list;
-	size_t count;
-
-	(void)request;
-	list = peers_list(d->peers, arena, &count);
-	self.id = (char *)d->self.id;
-	self.address = (char *)d->self.address;
-	self.namespaces = counted(mesh_own_namespaces(d->mesh, arena), &self.n_namespaces);
-	reply.status = ok(arena);
-	reply.collector_id = (char *)d->self.id;
-	reply.connections = arena_alloc(arena, (count + 1) * sizeof(*reply.connections));
-	reply.collectors = arena_alloc(arena, (count + 1) * sizeof(*reply.collectors));
-	reply.collectors[reply.n_collectors++] = &self;
-	for (size_t i = 0; i < count; i++) {
-		reply.connections[reply.n_connections++] = connection_of(d, &list[i], arena);
-		reply.collectors[reply.n_collectors++] = collector_of(&list[i], arena);
-	}
 	reply_to(&reply, call);
 }
 
@@ -596,22 +394,21 @@ struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 	struct dispatcher_rpc *r = xcalloc(1, sizeof(*r));
 
 	*r = (struct dispatcher_rpc){
-		.service = {.base = {.descriptor =
-					     &collector__collective_dispatcher__descriptor,
-				     .invoke = protobuf_c_service_invoke_internal},
-			    .serve = serve,
-			    .connect = connect_in,
-			    .dispatch = dispatch,
-			    .connect_peer = connect_peer,
-			    .disconnect = disconnect,
-			    .ping = ping,
-			    .register_handler = register_handler,
-			    .unregister_handler = unregister_handler,
-			    .list_handlers = list_handlers,
-			    .list_connections = list_connections},
+		.service =
+			{
+				.base = {.descriptor =
+						 &collector__collective_dispatcher__descriptor,
+					 .invoke = protobuf_c_service_invoke_internal},
+				.serve = serve,
+				.dispatch = dispatch,
+				.register_handler = register_handler,
+				.unregister_handler = unregister_handler,
+				.list_handlers = list_handlers,
+			},
 		.d = d,
 		.reflection = {reflection_snapshot, r},
 	};
+	dispatcher_rpc_set_mesh_methods(r);
 	rpc_server_add(daemon_server(d->daemon), &r->service.base, policies);
 	rpc_server_set_reflection(daemon_server(d->daemon), &r->reflection);
 	return r;

@@ -21,24 +21,17 @@
 #include "services/worker/definition.h"
 #include "services/worker/engine.h"
 #include "services/worker/keeper.h"
+#include "services/worker/rpc_shared.h"
 #include "services/worker/run.h"
 
-enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000, MAX_LABELS = 64, DEFINE_TRIES = 8 };
+enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000, MAX_LABELS = 64, MAX_RUN_ID_BYTES = 128 };
 
-struct worker_rpc {
-	Collector__CollectiveWorker_Service service; /* first: what a method is given */
-	struct rpc_channel *repo;
-	struct engine *engine;
-	struct type_cache *types;
-	_Atomic(struct keeper *) keeper;
-};
-
-static struct worker_rpc *worker_of(Collector__CollectiveWorker_Service *service)
+struct worker_rpc *worker_rpc_of(Collector__CollectiveWorker_Service *service)
 {
 	return (struct worker_rpc *)service;
 }
 
-static Collector__Status *ok(struct arena *arena)
+Collector__Status *worker_rpc_ok(struct arena *arena)
 {
 	Collector__Status *status = arena_alloc(arena, sizeof(*status));
 
@@ -46,24 +39,14 @@ static Collector__Status *ok(struct arena *arena)
 	return status;
 }
 
-static Google__Protobuf__Timestamp *stamp(struct arena *arena, uint64_t unix_us)
-{
-	Google__Protobuf__Timestamp *t = arena_alloc(arena, sizeof(*t));
-
-	google__protobuf__timestamp__init(t);
-	t->seconds = (int64_t)(unix_us / 1000000);
-	t->nanos = (int32_t)(unix_us % 1000000 * 1000);
-	return t;
-}
-
 /* Everything here is written for the worker itself: system/ is the daemons'. */
-static struct rpc_options own_options(void *call)
+struct rpc_options worker_rpc_options(void *call)
 {
 	return (struct rpc_options){.parent = call};
 }
 
 /* {"namespace": ns, "name": name} with whatever follows, as List takes it. */
-static void add_equals(struct strbuf *filter, const char *path, const char *value)
+void worker_rpc_add_equals(struct strbuf *filter, const char *path, const char *value)
 {
 	strbuf_addf(filter, "%s\"%s\": \"", filter->len > 1 ? ", " : "", path);
 	strbuf_add_json_escaped(filter, value, strlen(value));
@@ -78,127 +61,8 @@ static enum status page_size_of(int32_t asked, int *ret_size, struct error *err)
 	return STATUS_OK;
 }
 
-/* -------------------------------------------------------------- definitions */
-
-/* The newest version, or @version. NOT_FOUND names the workflow. */
-static enum status find_definition(struct worker_rpc *w, void *call, const char *ns,
-				   const char *name, int64_t version, struct repo_record *ret,
-				   struct error *err)
-{
-	struct rpc_options options = own_options(call);
-	struct arena *arena = rpc_arena(call);
-	AUTO_STRBUF filter = STRBUF_INIT;
-	struct repo_page page;
-	enum status status;
-
-	strbuf_addch(&filter, '{');
-	add_equals(&filter, "namespace", ns);
-	add_equals(&filter, "name", name);
-	if (version)
-		strbuf_addf(&filter, ", \"version\": \"%" PRId64 "\"", version);
-	strbuf_addch(&filter, '}');
-	status =
-		repo_client_list(w->repo, "system", WORKFLOW_DEFINITIONS_COLLECTION, filter.buf,
-				 "version desc", 1, "", &options, arena, &page, err);
-	if (status != STATUS_OK)
-		return status;
-	if (!page.count)
-		return error_set(err, STATUS_NOT_FOUND,
-				 "workflow %s is not defined in namespace %s", name, ns);
-	*ret = page.records[0];
-	return STATUS_OK;
-}
-
-static enum status check_definition(struct worker_rpc *w, void *call, const char *ns,
-				    struct bytes packed, struct error *err)
-{
-	struct rpc_options options = own_options(call);
-	struct workflow_definition d;
-	struct pool *pool;
-	enum status status = workflow_definition_unpack(packed, rpc_arena(call), &d, err);
-
-	if (status == STATUS_OK)
-		status = definition_check_graph(&d, err);
-	if (status == STATUS_OK)
-		status = type_cache_current(w->types, ns, &options, &pool, err);
-	if (status != STATUS_OK)
-		return status;
-	status = definition_check_types(&d, pool, err);
-	pool_unref(pool);
-	return status;
-}
-
-/* Store it as the next version; another may take that version first. */
-static enum status store_definition(struct worker_rpc *w, void *call,
-				    Collector__WorkflowDefinition *d, struct error *err)
-{
-	struct rpc_options options = own_options(call);
-	struct arena *arena = rpc_arena(call);
-	enum status status = STATUS_ABORTED;
-
-	for (int i = 0; i < DEFINE_TRIES; i++) {
-		struct repo_record newest;
-		struct workflow_definition before = {.version = 0};
-		status = find_definition(w, call, d->namespace_, d->name, 0, &newest, err);
-		if (status == STATUS_OK)
-			status = workflow_definition_unpack(newest.item, arena, &before, err);
-		if (status != STATUS_OK && status != STATUS_NOT_FOUND)
-			return status;
-		d->version = before.version + 1;
-		d->id = arena_printf(arena, "%s/%s/%" PRId64, d->namespace_, d->name,
-				     d->version);
-		status = repo_client_create(w->repo, "system", WORKFLOW_DEFINITIONS_COLLECTION,
-					    d->id, WORKFLOW_DEFINITION_TYPE,
-					    rpc_pack(&d->base, arena), &options, arena, NULL,
-					    NULL, err);
-		if (status != STATUS_ALREADY_EXISTS)
-			return status;
-	}
-	return error_set(err, STATUS_ABORTED, "%s is being redefined by many at once", d->name);
-}
-
-static void define_workflow(Collector__CollectiveWorker_Service *service,
-			    const Collector__DefineWorkflowRequest *request,
-			    Collector__DefineWorkflowResponse_Closure reply_to, void *call)
-{
-	struct worker_rpc *w = worker_of(service);
-	struct arena *arena = rpc_arena(call);
-	Collector__DefineWorkflowResponse reply = COLLECTOR__DEFINE_WORKFLOW_RESPONSE__INIT;
-	Collector__WorkflowDefinition *d = request->definition;
-	Collector__Metadata metadata = COLLECTOR__METADATA__INIT;
-	struct error err;
-	enum status status;
-
-	if (!d) {
-		error_field(&err, "definition", "there is no definition");
-		rpc_fail_error(call, &err);
-		return;
-	}
-	status = names_check_namespace(d->namespace_, "namespace", &err);
-	if (status == STATUS_OK) {
-		d->namespace_ = (char *)names_namespace_or_default(d->namespace_);
-		if (!d->metadata)
-			d->metadata = &metadata;
-		d->metadata->created_at = stamp(arena, clock_unix_us());
-		status = check_definition(w, call, d->namespace_, rpc_pack(&d->base, arena),
-					  &err);
-	}
-	if (status != STATUS_OK) {
-		error_prefix_field(&err, err.field[0] ? "definition" : "");
-		rpc_fail_error(call, &err);
-		return;
-	}
-	if (!request->validate_only && store_definition(w, call, d, &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = ok(arena);
-	reply.definition = d;
-	reply_to(&reply, call);
-}
-
-static enum status unpack_into(const ProtobufCMessageDescriptor *type, struct bytes item,
-			       void *call, ProtobufCMessage **ret, struct error *err)
+enum status worker_rpc_unpack(const ProtobufCMessageDescriptor *type, struct bytes item,
+			      void *call, ProtobufCMessage **ret, struct error *err)
 {
 	enum status status = rpc_unpack(type, item, rpc_arena(call), ret, err);
 
@@ -207,44 +71,14 @@ static enum status unpack_into(const ProtobufCMessageDescriptor *type, struct by
 		       : error_set(err, STATUS_DATA_LOSS, "a stored record is damaged");
 }
 
-static void get_definition(Collector__CollectiveWorker_Service *service,
-			   const Collector__GetWorkflowDefinitionRequest *request,
-			   Collector__GetWorkflowDefinitionResponse_Closure reply_to,
-			   void *call)
-{
-	Collector__GetWorkflowDefinitionResponse reply =
-		COLLECTOR__GET_WORKFLOW_DEFINITION_RESPONSE__INIT;
-	ProtobufCMessage *message;
-	struct repo_record record;
-	struct error err;
-	enum status status = names_check_namespace(request->namespace_, "namespace", &err);
-
-	if (status == STATUS_OK)
-		status = names_check_collection(request->name, "name", &err);
-	if (status == STATUS_OK)
-		status = find_definition(worker_of(service), call,
-					 names_namespace_or_default(request->namespace_),
-					 request->name, request->version, &record, &err);
-	if (status == STATUS_OK)
-		status = unpack_into(&collector__workflow_definition__descriptor, record.item,
-				     call, &message, &err);
-	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = ok(rpc_arena(call));
-	reply.definition = (Collector__WorkflowDefinition *)message;
-	reply_to(&reply, call);
-}
-
 /* A page of @collection as messages; the array is in the call's arena. */
-static enum status list_messages(struct worker_rpc *w, void *call, const char *collection,
-				 const char *filter, const char *order, int32_t page_size,
-				 const char *token, const ProtobufCMessageDescriptor *type,
-				 ProtobufCMessage ***ret_messages, struct repo_page *ret_page,
-				 struct error *err)
+enum status worker_rpc_list(struct worker_rpc *w, void *call, const char *collection,
+			    const char *filter, const char *order, int32_t page_size,
+			    const char *token, const ProtobufCMessageDescriptor *type,
+			    ProtobufCMessage ***ret_messages, struct repo_page *ret_page,
+			    struct error *err)
 {
-	struct rpc_options options = own_options(call);
+	struct rpc_options options = worker_rpc_options(call);
 	ProtobufCMessage **messages;
 	int size = 0;
 	enum status status = page_size_of(page_size, &size, err);
@@ -256,41 +90,10 @@ static enum status list_messages(struct worker_rpc *w, void *call, const char *c
 		return status;
 	messages = arena_alloc(rpc_arena(call), (ret_page->count + 1) * sizeof(*messages));
 	for (size_t i = 0; i < ret_page->count && status == STATUS_OK; i++)
-		status = unpack_into(type, ret_page->records[i].item, call, &messages[i], err);
+		status = worker_rpc_unpack(type, ret_page->records[i].item, call, &messages[i],
+					   err);
 	*ret_messages = messages;
 	return status;
-}
-
-static void list_definitions(Collector__CollectiveWorker_Service *service,
-			     const Collector__ListWorkflowDefinitionsRequest *request,
-			     Collector__ListWorkflowDefinitionsResponse_Closure reply_to,
-			     void *call)
-{
-	Collector__ListWorkflowDefinitionsResponse reply =
-		COLLECTOR__LIST_WORKFLOW_DEFINITIONS_RESPONSE__INIT;
-	AUTO_STRBUF filter = STRBUF_INIT;
-	ProtobufCMessage **messages = NULL;
-	struct repo_page page;
-	struct error err;
-	enum status status = names_check_namespace(request->namespace_, "namespace", &err);
-
-	strbuf_addch(&filter, '{');
-	add_equals(&filter, "namespace", names_namespace_or_default(request->namespace_));
-	strbuf_addch(&filter, '}');
-	if (status == STATUS_OK)
-		status = list_messages(
-			worker_of(service), call, WORKFLOW_DEFINITIONS_COLLECTION, filter.buf,
-			"name, version", request->page_size, request->page_token,
-			&collector__workflow_definition__descriptor, &messages, &page, &err);
-	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = ok(rpc_arena(call));
-	reply.definitions = (Collector__WorkflowDefinition **)messages;
-	reply.n_definitions = page.count;
-	reply.next_page_token = (char *)page.next_page_token;
-	reply_to(&reply, call);
 }
 
 /* ------------------------------------------------------------------ starting */
@@ -300,7 +103,7 @@ static enum status check_input(struct worker_rpc *w, void *call, const char *ns,
 			       const Google__Protobuf__Any *input, struct typed_message *ret,
 			       struct error *err)
 {
-	struct rpc_options options = own_options(call);
+	struct rpc_options options = worker_rpc_options(call);
 	const char *slash = input ? strrchr(input->type_url, '/') : NULL;
 	const struct pool_message *type;
 	struct pool *pool;
@@ -379,8 +182,9 @@ static enum status check_start(struct worker_rpc *w,
 		status = names_check_collection(request->workflow_name, "workflow_name", err);
 	if (status == STATUS_OK && *request->workflow_id) {
 		status = names_check_id(request->workflow_id, "workflow_id", err);
-		if (status == STATUS_OK && strlen(request->workflow_id) > 128)
-			status = error_field(err, "workflow_id", "longer than 128 bytes");
+		if (status == STATUS_OK && strlen(request->workflow_id) > MAX_RUN_ID_BYTES)
+			status = error_field(err, "workflow_id", "longer than %d bytes",
+					     MAX_RUN_ID_BYTES);
 		if (status == STATUS_OK && strchr(request->workflow_id, '/'))
 			status = error_field(err, "workflow_id", "it holds a '/'");
 	}
@@ -394,9 +198,9 @@ static void start_workflow(Collector__CollectiveWorker_Service *service,
 			   const Collector__StartWorkflowRequest *request,
 			   Collector__StartWorkflowResponse_Closure reply_to, void *call)
 {
-	struct worker_rpc *w = worker_of(service);
+	struct worker_rpc *w = worker_rpc_of(service);
 	struct arena *arena = rpc_arena(call);
-	struct rpc_options options = own_options(call);
+	struct rpc_options options = worker_rpc_options(call);
 	Collector__StartWorkflowResponse reply = COLLECTOR__START_WORKFLOW_RESPONSE__INIT;
 	struct repo_record definition;
 	struct workflow_run run;
@@ -406,9 +210,9 @@ static void start_workflow(Collector__CollectiveWorker_Service *service,
 	enum status status = check_start(w, request, &err);
 
 	if (status == STATUS_OK)
-		status = find_definition(w, call,
-					 names_namespace_or_default(request->namespace_),
-					 request->workflow_name, 0, &definition, &err);
+		status = worker_rpc_find_definition(
+			w, call, names_namespace_or_default(request->namespace_),
+			request->workflow_name, 0, &definition, &err);
 	if (status == STATUS_OK)
 		status = make_run(w, call, request, &definition, &run, &err);
 	if (status == STATUS_OK) {
@@ -429,7 +233,7 @@ static void start_workflow(Collector__CollectiveWorker_Service *service,
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(arena);
+	reply.status = worker_rpc_ok(arena);
 	reply.workflow_id = (char *)run.id;
 	reply_to(&reply, call);
 }
@@ -440,7 +244,7 @@ static void start_workflow(Collector__CollectiveWorker_Service *service,
 static enum status find_run(struct worker_rpc *w, void *call, const char *ns, const char *id,
 			    Collector__ActiveWorkflow **ret, struct error *err)
 {
-	struct rpc_options options = own_options(call);
+	struct rpc_options options = worker_rpc_options(call);
 	ProtobufCMessage *message;
 	struct repo_record record;
 	enum status status = names_check_namespace(ns, "namespace", err);
@@ -457,8 +261,8 @@ static enum status find_run(struct worker_rpc *w, void *call, const char *ns, co
 		return error_set(err, STATUS_NOT_FOUND, "there is no run %s in namespace %s",
 				 id, ns);
 	if (status == STATUS_OK)
-		status = unpack_into(&collector__active_workflow__descriptor, record.item, call,
-				     &message, err);
+		status = worker_rpc_unpack(&collector__active_workflow__descriptor, record.item,
+					   call, &message, err);
 	if (status == STATUS_OK)
 		*ret = (Collector__ActiveWorkflow *)message;
 	return status;
@@ -472,12 +276,12 @@ static void get_status(Collector__CollectiveWorker_Service *service,
 		COLLECTOR__GET_WORKFLOW_STATUS_RESPONSE__INIT;
 	struct error err;
 
-	if (find_run(worker_of(service), call, request->namespace_, request->workflow_id,
+	if (find_run(worker_rpc_of(service), call, request->namespace_, request->workflow_id,
 		     &reply.workflow, &err) != STATUS_OK) {
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(rpc_arena(call));
+	reply.status = worker_rpc_ok(rpc_arena(call));
 	reply_to(&reply, call);
 }
 
@@ -492,23 +296,24 @@ static void get_history(Collector__CollectiveWorker_Service *service,
 	ProtobufCMessage **messages = NULL;
 	struct repo_page page;
 	struct error err;
-	enum status status = find_run(worker_of(service), call, request->namespace_,
+	enum status status = find_run(worker_rpc_of(service), call, request->namespace_,
 				      request->workflow_id, &run, &err);
 
 	strbuf_addch(&filter, '{');
-	add_equals(&filter, "workflow_id", request->workflow_id);
-	add_equals(&filter, "namespace", names_namespace_or_default(request->namespace_));
+	worker_rpc_add_equals(&filter, "workflow_id", request->workflow_id);
+	worker_rpc_add_equals(&filter, "namespace",
+			      names_namespace_or_default(request->namespace_));
 	strbuf_addch(&filter, '}');
 	if (status == STATUS_OK)
-		status = list_messages(worker_of(service), call, EXECUTIONS_COLLECTION,
-				       filter.buf, "", request->page_size, request->page_token,
-				       &collector__execution__descriptor, &messages, &page,
-				       &err);
+		status = worker_rpc_list(worker_rpc_of(service), call, EXECUTIONS_COLLECTION,
+					 filter.buf, "", request->page_size,
+					 request->page_token, &collector__execution__descriptor,
+					 &messages, &page, &err);
 	if (status != STATUS_OK) {
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(rpc_arena(call));
+	reply.status = worker_rpc_ok(rpc_arena(call));
 	reply.executions = (Collector__Execution **)messages;
 	reply.n_executions = page.count;
 	reply.next_page_token = (char *)page.next_page_token;
@@ -543,7 +348,7 @@ static void list_workflows(Collector__CollectiveWorker_Service *service,
 	if (status == STATUS_OK && *request->workflow_name)
 		status = names_check_collection(request->workflow_name, "workflow_name", &err);
 	strbuf_addch(&filter, '{');
-	add_equals(&filter, "namespace", ns);
+	worker_rpc_add_equals(&filter, "namespace", ns);
 	add_states(request, &filter);
 	/* Definition ids are <namespace>/<name>/<version>, and '0' follows '/'. */
 	if (*request->workflow_name)
@@ -553,15 +358,15 @@ static void list_workflows(Collector__CollectiveWorker_Service *service,
 			    ns, request->workflow_name, ns, request->workflow_name);
 	strbuf_addch(&filter, '}');
 	if (status == STATUS_OK)
-		status = list_messages(worker_of(service), call, ACTIVE_WORKFLOWS_COLLECTION,
-				       filter.buf, "", request->page_size, request->page_token,
-				       &collector__active_workflow__descriptor, &messages,
-				       &page, &err);
+		status = worker_rpc_list(
+			worker_rpc_of(service), call, ACTIVE_WORKFLOWS_COLLECTION, filter.buf,
+			"", request->page_size, request->page_token,
+			&collector__active_workflow__descriptor, &messages, &page, &err);
 	if (status != STATUS_OK) {
 		rpc_fail_error(call, &err);
 		return;
 	}
-	reply.status = ok(rpc_arena(call));
+	reply.status = worker_rpc_ok(rpc_arena(call));
 	reply.workflows = (Collector__ActiveWorkflow **)messages;
 	reply.n_workflows = page.count;
 	reply.next_page_token = (char *)page.next_page_token;
@@ -582,7 +387,7 @@ static void reply_run(struct wait *x, Collector__ActiveWorkflow *run)
 {
 	Collector__WaitWorkflowResponse reply = COLLECTOR__WAIT_WORKFLOW_RESPONSE__INIT;
 
-	reply.status = ok(rpc_arena(x->call));
+	reply.status = worker_rpc_ok(rpc_arena(x->call));
 	reply.workflow = run;
 	x->reply_to(&reply, x->call);
 }
@@ -594,8 +399,8 @@ static void wait_ended(struct engine_waiter *waiter, struct bytes record)
 	struct error err;
 
 	rpc_on_cancel(x->call, NULL, NULL);
-	if (unpack_into(&collector__active_workflow__descriptor, record, x->call, &message,
-			&err) == STATUS_OK)
+	if (worker_rpc_unpack(&collector__active_workflow__descriptor, record, x->call,
+			      &message, &err) == STATUS_OK)
 		reply_run(x, (Collector__ActiveWorkflow *)message);
 	else
 		rpc_fail_error(x->call, &err);
@@ -620,7 +425,7 @@ static void wait_workflow(Collector__CollectiveWorker_Service *service,
 			  const Collector__WaitWorkflowRequest *request,
 			  Collector__WaitWorkflowResponse_Closure reply_to, void *call)
 {
-	struct worker_rpc *w = worker_of(service);
+	struct worker_rpc *w = worker_rpc_of(service);
 	struct wait *x = arena_zalloc(rpc_arena(call), sizeof(*x));
 	Collector__ActiveWorkflow *run;
 	struct error err;
@@ -653,9 +458,7 @@ struct worker_rpc *worker_rpc_new(struct daemon *d, struct engine *e, struct typ
 
 	w->service.base.descriptor = &collector__collective_worker__descriptor;
 	w->service.base.invoke = protobuf_c_service_invoke_internal;
-	w->service.define_workflow = define_workflow;
-	w->service.get_workflow_definition = get_definition;
-	w->service.list_workflow_definitions = list_definitions;
+	worker_rpc_set_definition_methods(w);
 	w->service.start_workflow = start_workflow;
 	w->service.get_workflow_status = get_status;
 	w->service.query_workflow_status = get_status;

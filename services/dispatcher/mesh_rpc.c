@@ -1,0 +1,211 @@
+#include <string.h>
+
+#include "common/rpc/call.h"
+#include "common/rpc/client.h"
+#include "services/dispatcher/addresses.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/mesh.h"
+#include "services/dispatcher/peers.h"
+#include "services/dispatcher/rpc_shared.h"
+
+/* protobuf-c counts its lists; ours end with NULL. */
+static const char *const *list_of(char **items, size_t count, struct arena *arena)
+{
+	const char **list = arena_alloc(arena, (count + 1) * sizeof(*list));
+
+	for (size_t i = 0; i < count; i++)
+		list[i] = items[i];
+	list[count] = NULL;
+	return list;
+}
+
+static char **counted(const char *const *list, size_t *ret_count)
+{
+	*ret_count = 0;
+	while (list[*ret_count])
+		(*ret_count)++;
+	return (char **)list;
+}
+
+static const char *collector_id_of(const Collector__ConnectRequest *request)
+{
+	for (size_t i = 0; !*request->collector_id && i < request->n_metadata; i++)
+		if (!strcmp(request->metadata[i]->key, "collector_id"))
+			return request->metadata[i]->value;
+	return request->collector_id;
+}
+
+static void connect_in(Collector__CollectiveDispatcher_Service *service,
+		       const Collector__ConnectRequest *request,
+		       Collector__ConnectResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_rpc_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ConnectResponse reply = COLLECTOR__CONNECT_RESPONSE__INIT;
+	struct connect_request in = {
+		.address = request->address,
+		.collector_id = collector_id_of(request),
+		.nonce = request->nonce,
+		.namespaces = list_of(request->namespaces, request->n_namespaces, arena),
+	};
+	struct rpc_options options = {.parent = call};
+	const char *const *own;
+	struct error err;
+
+	if (mesh_accept(d->mesh, &in, &options, arena, &err) != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	own = mesh_own_namespaces(d->mesh, arena);
+	reply.status = dispatcher_rpc_ok(arena);
+	reply.connection_id = arena_printf(arena, "%s/%s", d->self.id, in.collector_id);
+	reply.target_collector_id = (char *)d->self.id;
+	reply.namespaces = counted(own, &reply.n_namespaces);
+	reply.shared_namespaces =
+		counted(peers_shared(own, in.namespaces, arena), &reply.n_shared_namespaces);
+	reply_to(&reply, call);
+}
+
+static Collector__Connection *connection_of(struct dispatcher *d, const struct peer_info *p,
+					    struct arena *arena)
+{
+	Collector__Connection *c = arena_alloc(arena, sizeof(*c));
+
+	collector__connection__init(c);
+	c->id = arena_printf(arena, "%s/%s", d->self.id, p->id);
+	c->source_collector_id = (char *)d->self.id;
+	c->target_collector_id = (char *)p->id;
+	c->address = (char *)p->address;
+	c->shared_namespaces =
+		counted(peers_shared(mesh_own_namespaces(d->mesh, arena), p->namespaces, arena),
+			&c->n_shared_namespaces);
+	c->metadata = dispatcher_rpc_metadata(arena, p->created_us);
+	c->last_activity = dispatcher_rpc_stamp(arena, p->last_seen_us);
+	c->state = (Collector__ConnectionState)p->state;
+	c->round_trip_us = (int64_t)p->round_trip_us;
+	c->outbound = p->outbound;
+	return c;
+}
+
+static const struct peer_info *find_peer(const struct peer_info *list, size_t count,
+					 const char *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(list[i].id, id))
+			return &list[i];
+	return NULL;
+}
+
+static void connect_peer(Collector__CollectiveDispatcher_Service *service,
+			 const Collector__ConnectPeerRequest *request,
+			 Collector__ConnectPeerResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_rpc_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ConnectPeerResponse reply = COLLECTOR__CONNECT_PEER_RESPONSE__INIT;
+	struct rpc_options options = {.parent = call};
+	const struct peer_info *list, *peer;
+	struct error err;
+	const char *id;
+	size_t count;
+	enum status status =
+		addresses_check(request->address, d->allowed_addresses, "address", &err);
+
+	if (status == STATUS_OK)
+		status =
+			mesh_connect(d->mesh, request->address,
+				     list_of(request->namespaces, request->n_namespaces, arena),
+				     &options, arena, &id, &err);
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	list = peers_list(d->peers, arena, &count);
+	peer = find_peer(list, count, id);
+	reply.status = dispatcher_rpc_ok(arena);
+	if (peer)
+		reply.connection = connection_of(d, peer, arena);
+	reply_to(&reply, call);
+}
+
+static void disconnect(Collector__CollectiveDispatcher_Service *service,
+		       const Collector__DisconnectRequest *request,
+		       Collector__DisconnectResponse_Closure reply_to, void *call)
+{
+	Collector__DisconnectResponse reply = COLLECTOR__DISCONNECT_RESPONSE__INIT;
+	struct error err;
+
+	if (mesh_disconnect(dispatcher_rpc_of(service)->mesh, request->collector_id, &err) !=
+	    STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	reply.status = dispatcher_rpc_ok(rpc_arena(call));
+	reply_to(&reply, call);
+}
+
+static void ping(Collector__CollectiveDispatcher_Service *service,
+		 const Collector__PingRequest *request,
+		 Collector__PingResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_rpc_of(service);
+	Collector__PingResponse reply = COLLECTOR__PING_RESPONSE__INIT;
+
+	reply.collector_id = (char *)d->self.id;
+	if (mesh_knows(d->mesh, request->collector_id, request->nonce))
+		reply.nonce = request->nonce;
+	reply.namespaces =
+		counted(mesh_own_namespaces(d->mesh, rpc_arena(call)), &reply.n_namespaces);
+	reply_to(&reply, call);
+}
+
+static Collector__Collector *collector_of(const struct peer_info *p, struct arena *arena)
+{
+	Collector__Collector *c = arena_alloc(arena, sizeof(*c));
+
+	collector__collector__init(c);
+	c->id = (char *)p->id;
+	c->address = (char *)p->address;
+	c->namespaces = counted(p->namespaces, &c->n_namespaces);
+	c->is_direct_peer = true;
+	c->metadata = dispatcher_rpc_metadata(arena, p->created_us);
+	c->last_seen = dispatcher_rpc_stamp(arena, p->last_seen_us);
+	return c;
+}
+
+static void list_connections(Collector__CollectiveDispatcher_Service *service,
+			     const Collector__ListConnectionsRequest *request,
+			     Collector__ListConnectionsResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_rpc_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ListConnectionsResponse reply = COLLECTOR__LIST_CONNECTIONS_RESPONSE__INIT;
+	Collector__Collector self = COLLECTOR__COLLECTOR__INIT;
+	const struct peer_info *list;
+	size_t count;
+
+	(void)request;
+	list = peers_list(d->peers, arena, &count);
+	self.id = (char *)d->self.id;
+	self.address = (char *)d->self.address;
+	self.namespaces = counted(mesh_own_namespaces(d->mesh, arena), &self.n_namespaces);
+	reply.status = dispatcher_rpc_ok(arena);
+	reply.collector_id = (char *)d->self.id;
+	reply.connections = arena_alloc(arena, (count + 1) * sizeof(*reply.connections));
+	reply.collectors = arena_alloc(arena, (count + 1) * sizeof(*reply.collectors));
+	reply.collectors[reply.n_collectors++] = &self;
+	for (size_t i = 0; i < count; i++) {
+		reply.connections[reply.n_connections++] = connection_of(d, &list[i], arena);
+		reply.collectors[reply.n_collectors++] = collector_of(&list[i], arena);
+	}
+	reply_to(&reply, call);
+}
+
+void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r)
+{
+	r->service.connect = connect_in;
+	r->service.connect_peer = connect_peer;
+	r->service.disconnect = disconnect;
+	r->service.ping = ping;
+	r->service.list_connections = list_connections;
+}

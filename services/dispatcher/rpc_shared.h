@@ -1,0 +1,32 @@
+/*
+ * What the files of collector.CollectiveDispatcher share. Private to rpc.c and
+ * mesh_rpc.c.
+ */
+#ifndef SERVICES_DISPATCHER_RPC_SHARED_H
+#define SERVICES_DISPATCHER_RPC_SHARED_H
+
+#include <stdint.h>
+
+#include "collector/dispatcher.pb-c.h"
+#include "common/base/arena.h"
+#include "common/rpc/reflection.h"
+
+struct dispatcher;
+
+struct dispatcher_rpc {
+	Collector__CollectiveDispatcher_Service service; /* first: what a method is given */
+	struct dispatcher *d;
+	struct rpc_reflection_source reflection;
+};
+
+struct dispatcher *dispatcher_rpc_of(Collector__CollectiveDispatcher_Service *service);
+
+/* The body's status {code: OK}, in @arena. */
+Collector__Status *dispatcher_rpc_ok(struct arena *arena);
+Google__Protobuf__Timestamp *dispatcher_rpc_stamp(struct arena *arena, uint64_t unix_us);
+Collector__Metadata *dispatcher_rpc_metadata(struct arena *arena, uint64_t created_us);
+
+/* Connect, ConnectPeer, Disconnect, Ping, ListConnections. */
+void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r);
+
+#endif
