@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/reflect/json_in.h"
 #include "common/reflect/json_reader.h"
 #include "common/reflect/wire.h"
 
