@@ -187,8 +187,8 @@ static json_t *run_counts(struct view *v, const size_t calls[RUN_STATES])
 
 static void show_overview(struct view *v)
 {
-	size_t stats[DAEMON_COUNT], runs[RUN_STATES], files, services, collections, handlers,
-		mesh;
+	size_t stats[DAEMON_COUNT] = {0}, runs[RUN_STATES], files, services, collections,
+	       handlers, mesh;
 	const char *ns = v->request->ns;
 	json_t *rows = json_array();
 
@@ -329,7 +329,7 @@ static void show_collections(struct view *v)
 {
 	size_t list = ask_list(v, "collections", record_filter(v, ""), "namespace, name",
 			       MAX_DESCRIBED);
-	size_t calls[MAX_DESCRIBED], i;
+	size_t calls[MAX_DESCRIBED] = {0}, i;
 	json_t *rows = json_array(), *c;
 
 	run(v);

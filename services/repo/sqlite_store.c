@@ -179,7 +179,7 @@ static enum status read_number(struct database *db, const char *sql, int64_t *re
 
 static enum status check_format(struct database *db, struct error *err)
 {
-	int64_t application, schema;
+	int64_t application = 0, schema = 0;
 	enum status status = read_number(db, "PRAGMA application_id", &application, err);
 
 	if (status == STATUS_OK)

@@ -29,6 +29,6 @@ void echo_service_release(struct echo_service *echo);
 void echo_service_wait(struct echo_service *echo, const unsigned *counter, unsigned value);
 
 /* A request, packed into *out, which the caller frees. */
-struct bytes echo_request(const void *data, size_t size, int code, int delay_ms, int count);
+struct bytes echo_request(const void *data, size_t size, int code, int delay_ms, int replies);
 
 #endif
