@@ -303,7 +303,8 @@ TEST_PROGRAMS := \
 	tests/bench/bare_echo.c \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
-	tests/bench/raw_sqlite.c
+	tests/bench/raw_sqlite.c \
+	tests/conformance/testee.c
 
 DAEMONS := registry repo dispatcher worker console
 PROGRAMS := $(DAEMONS:%=$(BIN)/collector-%) $(BIN)/collectorctl

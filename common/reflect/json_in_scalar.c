@@ -157,7 +157,7 @@ static bool read_real(struct json_reader *r, const struct pool_field *f, uint64_
 {
 	struct bytes text;
 	bool quoted;
-	double value;
+	double value = 0;
 	float single;
 	uint32_t bits;
 
