@@ -329,7 +329,7 @@ void json_sink_base64(struct json_sink *s, struct bytes data)
 		const unsigned second = left == 2 ? p[1] : 0;
 
 		*out++ = alphabet[p[0] >> 2];
-		*out++ = alphabet[(p[0] & 3) << 4 | second >> 4];
+		*out++ = alphabet[(p[0] & 3U) << 4 | second >> 4];
 		*out++ = left == 2 ? alphabet[(second & 15) << 2] : '=';
 		*out++ = '=';
 	}

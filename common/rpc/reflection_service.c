@@ -223,7 +223,7 @@ static void answer(struct question *q)
 {
 	const request_message *r = q->request;
 
-	switch (r->message_request_case) {
+	switch ((int)r->message_request_case) {
 	case REQUEST(FILE_BY_FILENAME):
 		answer_lookup(q, r->file_by_filename, file_by_name);
 		break;
