@@ -16,9 +16,8 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-from collector_testing import (  # noqa: E402
-    BIN_DIR, Client, Cluster, collection_pb2, collection_server_pb2, common_pb2, protos,
-    registry_pb2, struct_pb2)
+from collector_testing import Client, Cluster, collection_server_pb2, protos  # noqa: E402
+from daemons import BIN_DIR  # noqa: E402
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
