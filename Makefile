@@ -278,6 +278,8 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
+	tests/unit/reflect/test_json.c \
+	tests/unit/reflect/test_pool.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
 	tests/unit/repo/test_store.c \
@@ -293,7 +295,8 @@ UNIT_TESTS := \
 TEST_SUPPORT_SRC := \
 	tests/support/echo_service.c \
 	tests/support/stream_client.c \
-	tests/support/suite.c
+	tests/support/suite.c \
+	tests/unit/reflect/fixture.c
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.
 TEST_PROGRAMS := \
