@@ -278,8 +278,10 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
+	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_pool.c \
+	tests/unit/reflect/test_search.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
 	tests/unit/repo/test_store.c \
