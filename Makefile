@@ -278,10 +278,14 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
+	tests/unit/dispatcher/test_addresses.c \
+	tests/unit/dispatcher/test_peers.c \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_pool.c \
 	tests/unit/reflect/test_search.c \
+	tests/unit/registry/test_catalog.c \
+	tests/unit/registry/test_tree.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
 	tests/unit/repo/test_store.c \
@@ -291,7 +295,8 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_status_code.c \
 	tests/unit/store/test_database.c \
 	tests/unit/worker/test_definition.c \
-	tests/unit/worker/test_run.c
+	tests/unit/worker/test_run.c \
+	tests/unit/worker/test_template.c
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \

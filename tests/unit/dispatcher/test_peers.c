@@ -1,0 +1,209 @@
+#include "services/dispatcher/peers.h"
+
+#include <string.h>
+
+#include "common/rpc/client.h"
+#include "services/dispatcher/handlers.h"
+#include "tests/support/suite.h"
+
+static struct rpc_client *client;
+static struct peers *peers;
+static struct arena arena;
+static const char *const users[] = {"users", NULL}, *const orders[] = {"users", "orders", NULL};
+
+static void setup(void)
+{
+	client = rpc_client_new(&(struct rpc_client_options){.name = "test"});
+	peers = peers_new(client);
+	arena_init(&arena, 0);
+}
+
+static void teardown(void)
+{
+	peers_free(peers);
+	rpc_client_free(client);
+	arena_release(&arena);
+}
+
+static enum peer_state state_of(const char *id)
+{
+	size_t count;
+	const struct peer_info *list = peers_list(peers, &arena, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(list[i].id, id))
+			return list[i].state;
+	ck_abort_msg("no peer %s", id);
+	return PEER_UNREACHABLE;
+}
+
+START_TEST(pings_decide_the_state)
+{
+	struct peer *x;
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	x = peers_take(peers, "a");
+	for (int i = 1; i <= PEER_UNREACHABLE_AFTER + 2; i++) {
+		peers_missed(peers, x);
+		ck_assert_int_eq(state_of("a"), i < PEER_SUSPECT_AFTER ? PEER_UP
+						: i < PEER_UNREACHABLE_AFTER
+							? PEER_SUSPECT
+							: PEER_UNREACHABLE);
+		ck_assert(!!peers_has_address(peers, "127.0.0.1:1") ==
+			  (i < PEER_SUSPECT_AFTER));
+	}
+	peers_answered(peers, x, 100, NULL);
+	ck_assert_int_eq(state_of("a"), PEER_UP);
+	peers_missed(peers, x);
+	ck_assert_int_eq(state_of("a"), PEER_UP);
+	peer_done(x);
+}
+END_TEST
+
+START_TEST(only_those_that_are_up_and_serve_are_chosen)
+{
+	struct peer *x;
+
+	ck_assert_ptr_null(peers_take_serving(peers, "users", NULL, 0));
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "b", "127.0.0.1:2", orders, true));
+	for (int i = 0; i < 20; i++) {
+		x = peers_take_serving(peers, "orders", NULL, 0);
+		ck_assert_str_eq(peer_id(x), "b");
+		peer_done(x);
+	}
+	x = peers_take(peers, "b");
+	for (int i = 0; i < PEER_SUSPECT_AFTER; i++)
+		peers_missed(peers, x);
+	ck_assert_ptr_null(peers_take_serving(peers, "orders", NULL, 0));
+	/* News of its namespaces comes with its answers. */
+	peers_answered(peers, x, 5, users);
+	ck_assert_ptr_null(peers_take_serving(peers, "orders", NULL, 0));
+	peer_done(x);
+}
+END_TEST
+
+START_TEST(the_less_busy_of_two_is_taken_and_the_tried_are_not)
+{
+	struct peer *busy, *x;
+	const struct peer *tried[1];
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "b", "127.0.0.1:2", users, true));
+	busy = peers_take(peers, "a");
+	for (int i = 0; i < 20; i++) {
+		x = peers_take_serving(peers, "users", NULL, 0);
+		ck_assert_str_eq(peer_id(x), "b");
+		peer_done(x);
+	}
+	tried[0] = peers_take(peers, "b");
+	x = peers_take_serving(peers, "users", tried, 1);
+	ck_assert_ptr_eq(x, busy);
+	peer_done(x);
+	peer_done((struct peer *)tried[0]);
+	peer_done(busy);
+}
+END_TEST
+
+START_TEST(a_removed_peer_stays_valid_while_it_is_held)
+{
+	struct peer *x;
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	x = peers_take(peers, "a");
+	ck_assert(peers_remove(peers, "a"));
+	ck_assert(!peers_remove(peers, "a"));
+	ck_assert_ptr_null(peers_take(peers, "a"));
+	ck_assert_str_eq(peer_id(x), "a");
+	peers_answered(peers, x, 1, orders);
+	ck_assert_ptr_null(peers_take_serving(peers, "users", NULL, 0));
+	peer_done(x);
+}
+END_TEST
+
+START_TEST(what_is_shared_is_what_both_have)
+{
+	static const char *const a[] = {"x", "y", "z", NULL}, *const b[] = {"z", "w", "x",
+									    NULL};
+	const char *const *shared = peers_shared(a, b, &arena);
+
+	ck_assert_str_eq(shared[0], "x");
+	ck_assert_str_eq(shared[1], "z");
+	ck_assert_ptr_null(shared[2]);
+}
+END_TEST
+
+/* ----------------------------------------------------------------- handlers */
+
+static struct handler_record binding(const char *id, const char *method, const char *address)
+{
+	return (struct handler_record){
+		.id = id, .ns = "shop", .service = "s.S", .method = method, .address = address};
+}
+
+START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
+{
+	struct handlers *h = handlers_new(client);
+	struct handler_record one = binding("1", "Do", "127.0.0.1:1");
+	struct handler_record every = binding("2", "", "127.0.0.1:2");
+	struct handler *x;
+
+	ck_assert(handlers_put(h, &one));
+	ck_assert_ptr_null(handlers_take(h, "shop", "s.S", "Other"));
+	ck_assert_ptr_null(handlers_take(h, "else", "s.S", "Do"));
+	ck_assert(handlers_put(h, &every));
+	x = handlers_take(h, "shop", "s.S", "Other");
+	ck_assert_str_eq(handler_id(x), "2");
+	ck_assert_ptr_null(handlers_take_other(h, "shop", "s.S", "Other", x));
+	handlers_done(x);
+	/* Putting an id again replaces it; both serve Do, the idle one is taken. */
+	ck_assert(handlers_put(h, &one));
+	ck_assert_uint_eq(handlers_count(h), 2);
+	x = handlers_take(h, "shop", "s.S", "Do");
+	for (int i = 0; i < 20; i++) {
+		struct handler *y = handlers_take(h, "shop", "s.S", "Do");
+		ck_assert_str_ne(handler_id(y), handler_id(x));
+		handlers_done(y);
+	}
+	handlers_done(x);
+	ck_assert(!handlers_remove(h, "else", "1"));
+	ck_assert(handlers_remove(h, "shop", "1"));
+	ck_assert(handlers_remove(h, "shop", "2"));
+	ck_assert_ptr_null(handlers_take(h, "shop", "s.S", "Do"));
+	handlers_free(h);
+}
+END_TEST
+
+START_TEST(handlers_are_listed_in_pages)
+{
+	struct handlers *h = handlers_new(client);
+	struct handler_record all[] = {binding("c", "", "127.0.0.1:1"),
+				       binding("a", "", "127.0.0.1:1"),
+				       binding("b", "", "127.0.0.1:1")};
+	struct handler_record page[2];
+
+	handlers_replace(h, all, 3);
+	ck_assert_uint_eq(handlers_list(h, "", "", 2, &arena, page), 2);
+	ck_assert_str_eq(page[0].id, "a");
+	ck_assert_str_eq(page[1].id, "b");
+	ck_assert_uint_eq(handlers_list(h, "", "b", 2, &arena, page), 1);
+	ck_assert_str_eq(page[0].id, "c");
+	ck_assert_uint_eq(handlers_list(h, "other", "", 2, &arena, page), 0);
+	handlers_free(h);
+}
+END_TEST
+
+int main(void)
+{
+	return suite_run("peers", setup, teardown,
+			 (const TTest *const[]){
+				 pings_decide_the_state,
+				 only_those_that_are_up_and_serve_are_chosen,
+				 the_less_busy_of_two_is_taken_and_the_tried_are_not,
+				 a_removed_peer_stays_valid_while_it_is_held,
+				 what_is_shared_is_what_both_have,
+				 handlers_are_found_by_method_or_for_the_whole_service,
+				 handlers_are_listed_in_pages,
+				 NULL,
+			 });
+}
