@@ -291,6 +291,7 @@ UNIT_TESTS := \
 	tests/unit/repo/test_store.c \
 	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_pool.c \
+	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \
 	tests/unit/rpc/test_status_code.c \
 	tests/unit/store/test_database.c \
