@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ static void check_reply(const struct strbuf *reply, const char *data, int sequen
 
 	ck_assert_ptr_nonnull(m);
 	ck_assert_uint_eq(m->data.len, strlen(data));
-	ck_assert_mem_eq(m->data.data, data, strlen(data));
+	if (*data)
+		ck_assert_mem_eq(m->data.data, data, strlen(data));
 	ck_assert_int_eq(m->sequence, sequence);
 	echo__v1__echo_reply__free_unpacked(m, NULL);
 }
@@ -646,7 +648,11 @@ START_TEST(many_at_once_are_counted)
 		pthread_join(threads[i], &problem);
 		ck_assert_ptr_null(problem);
 	}
-	n = rpc_stats_read(rpc_server_stats(server), all, 16);
+	/* A call is counted when the server has let it go, a moment after its answer. */
+	do {
+		sched_yield();
+		n = rpc_stats_read(rpc_server_stats(server), all, 16);
+	} while (n == 1 && all[0].calls < THREADS * EACH);
 	ck_assert_uint_eq(n, 1);
 	ck_assert_str_eq(all[0].method, UNARY);
 	ck_assert_uint_eq(all[0].calls, THREADS * EACH);
