@@ -10,6 +10,7 @@
 struct outbox_message {
 	struct outbox_message *next;
 	grpc_byte_buffer *payload;
+	size_t size;
 };
 
 void outbox_init(struct outbox *o, bool server, rpc_tag_run *sent)
@@ -36,11 +37,12 @@ void outbox_push(struct outbox *o, grpc_byte_buffer *payload)
 {
 	struct outbox_message *m = xmalloc(sizeof(*m));
 
-	*m = (struct outbox_message){.payload = payload};
+	*m = (struct outbox_message){.payload = payload,
+				     .size = grpc_byte_buffer_length(payload)};
 	*o->last = m;
 	o->last = &m->next;
 	o->queued++;
-	o->queued_bytes += grpc_byte_buffer_length(payload);
+	o->queued_bytes += m->size;
 }
 
 static void take_message(struct outbox *o, grpc_op *op)
@@ -51,6 +53,7 @@ static void take_message(struct outbox *o, grpc_op *op)
 	if (!o->first)
 		o->last = &o->first;
 	o->flight = m->payload;
+	o->flight_bytes = m->size; /* gRPC empties the buffer */
 	free(m);
 	op->op = GRPC_OP_SEND_MESSAGE;
 	op->flags = o->first ? GRPC_WRITE_BUFFER_HINT : 0;
@@ -102,7 +105,7 @@ void outbox_sent(struct outbox *o)
 	if (!o->flight)
 		return;
 	o->queued--;
-	o->queued_bytes -= grpc_byte_buffer_length(o->flight);
+	o->queued_bytes -= o->flight_bytes;
 	grpc_byte_buffer_destroy(o->flight);
 	o->flight = NULL;
 }

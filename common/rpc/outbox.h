@@ -33,6 +33,7 @@ struct outbox {
 	unsigned queued; /* messages not yet accepted by flow control */
 	size_t queued_bytes;
 	grpc_byte_buffer *flight;
+	size_t flight_bytes;
 };
 
 void outbox_init(struct outbox *o, bool server, rpc_tag_run *sent);

@@ -122,6 +122,15 @@ static bool has_ended(struct rpc_call *c)
 	return ended;
 }
 
+/* For a call that was cut off while no method was at it. */
+static void end_cut_off(struct rpc_call *c)
+{
+	if (!rpc_call_claim_end(c))
+		return;
+	rpc_call_account(c, STATUS_CANCELLED);
+	rpc_release(c);
+}
+
 /* Run the method with what came last: a message, or the half-close. */
 static void run(struct rpc_call *c)
 {
@@ -143,7 +152,10 @@ static void run(struct rpc_call *c)
 		return;
 	rpc_call_drop_request(c);
 	arena_reset(&c->message_arena);
-	if (!has_ended(c))
+	/* Once it has ended there is nothing to read, and no event would follow. */
+	if (has_ended(c))
+		end_cut_off(c);
+	else
 		rpc_call_read(c);
 }
 
@@ -197,10 +209,7 @@ static void service_message(struct rpc_call *c, grpc_byte_buffer *payload)
 	if (has_ended(c)) {
 		if (payload)
 			grpc_byte_buffer_destroy(payload);
-		if (rpc_call_claim_end(c)) { /* cancelled, and the method is not at it */
-			rpc_call_account(c, STATUS_CANCELLED);
-			rpc_release(c);
-		}
+		end_cut_off(c);
 		return;
 	}
 	pthread_mutex_lock(&c->mutex);

@@ -138,6 +138,34 @@ static int *sequence_of(void *call)
 	return rpc_user(call);
 }
 
+struct lingerer {
+	struct echo_service *echo;
+	bool cancelled;
+};
+
+static void end_lingering(void *arg)
+{
+	struct lingerer *l = arg;
+
+	pthread_mutex_lock(&l->echo->mutex);
+	l->cancelled = true;
+	l->echo->cancelled++;
+	pthread_cond_broadcast(&l->echo->changed);
+	pthread_mutex_unlock(&l->echo->mutex);
+}
+
+static void linger(struct echo_service *echo, void *call)
+{
+	struct lingerer l = {.echo = echo};
+
+	rpc_on_cancel(call, end_lingering, &l);
+	pthread_mutex_lock(&echo->mutex);
+	while (!l.cancelled)
+		pthread_cond_wait(&echo->changed, &echo->mutex);
+	pthread_mutex_unlock(&echo->mutex);
+	rpc_on_cancel(call, NULL, NULL); /* l is no more when it returns */
+}
+
 static void echo_up(Echo__V1__EchoService_Service *service,
 		    const Echo__V1__EchoRequest *request, Echo__V1__EchoReply_Closure reply,
 		    void *call)
@@ -150,7 +178,8 @@ static void echo_up(Echo__V1__EchoService_Service *service,
 		if (!(*sequence)++)
 			note(echo, call);
 		count(echo, &echo->messages);
-		(void)misbehave(echo, request, call);
+		if (!misbehave(echo, request, call) && echo->lingers)
+			linger(echo, call);
 		return;
 	}
 	count(echo, &echo->half_closes);

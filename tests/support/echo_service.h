@@ -1,11 +1,13 @@
 /*
  * echo.v1.EchoService on a server of ours, and what it has seen. A request's
  * delay_ms below zero means: never answer, until the call is cancelled.
+ * While `lingers` is set, Up stays with a message until its call is cancelled.
  */
 #ifndef TESTS_SUPPORT_ECHO_SERVICE_H
 #define TESTS_SUPPORT_ECHO_SERVICE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "common/base/bytes.h"
 #include "common/rpc/server.h"
@@ -18,6 +20,7 @@ struct echo_service {
 	unsigned begun, cancelled, half_closes, messages;
 	char request_id[80], caller[80], caller_kind[16], header[256], user_agent[256];
 	char authorization[80], internal[80];
+	bool lingers;
 };
 
 /* Add it to @server, before rpc_server_listen(). @policies as rpc_server_add(). */

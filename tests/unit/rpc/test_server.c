@@ -455,6 +455,111 @@ START_TEST(a_cancelled_client_tells_the_method)
 }
 END_TEST
 
+START_TEST(an_upload_cut_off_while_its_method_runs)
+{
+	start((struct rpc_server_options){0}, NULL);
+	echo.lingers = true;
+	/* The method returns before, while and after the server lets the call go. */
+	for (unsigned i = 1; i <= 200; i++) {
+		struct stream *s = stream_open(port, UP, STREAM_TEST_TIMEOUT_MS, NULL);
+		send_echo(s, "", 0, 0, 0);
+		echo_service_wait(&echo, &echo.messages, i);
+		stream_cancel(s);
+		echo_service_wait(&echo, &echo.cancelled, i);
+		ck_assert_int_eq(stream_status(s, NULL), STATUS_CANCELLED);
+		stream_free(s);
+	}
+	stop();
+}
+END_TEST
+
+START_TEST(an_upload_cut_off_between_messages)
+{
+	start((struct rpc_server_options){0}, NULL);
+	for (unsigned i = 1; i <= 200; i++) {
+		struct stream *s =
+			stream_open(port, i % 2 ? UP : BIDI, STREAM_TEST_TIMEOUT_MS, NULL);
+		send_echo(s, "", 0, 0, 0);
+		echo_service_wait(&echo, &echo.messages, i);
+		stream_free(s);
+	}
+	stop();
+}
+END_TEST
+
+/* --------------------------------------------------------------- flow control */
+
+enum {
+	BIG_BYTES = 1 << 20,
+	BIG_COUNT = 100,
+	/* What the server queues, and what is on its way: in gRPC's buffers and the kernel's. */
+	MAX_AHEAD = 16 + 32,
+};
+
+static unsigned messages_written(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&echo.mutex);
+	n = echo.messages;
+	pthread_mutex_unlock(&echo.mutex);
+	return n;
+}
+
+START_TEST(a_writer_waits_for_its_reader)
+{
+	char *data = xcalloc(1, BIG_BYTES);
+	struct bytes request = echo_request(data, BIG_BYTES, 0, 0, BIG_COUNT);
+	struct strbuf reply = STRBUF_INIT;
+	struct strbuf text = STRBUF_INIT;
+	struct stream *s;
+
+	start((struct rpc_server_options){0}, NULL);
+	s = stream_open(port, DOWN, STREAM_TEST_TIMEOUT_MS, NULL);
+	ck_assert(stream_send(s, request));
+	stream_half_close(s);
+	for (unsigned i = 0; i < BIG_COUNT; i++) {
+		if (!stream_read(s, &reply)) {
+			enum status status = stream_status(s, &text);
+			ck_abort_msg("message %u: status %d, %s", i, (int)status,
+				     strbuf_str(&text));
+		}
+		ck_assert_uint_ge(reply.len, BIG_BYTES);
+		ck_assert_uint_le(messages_written(), i + 1 + MAX_AHEAD);
+	}
+	ck_assert(!stream_read(s, &reply));
+	ck_assert_int_eq(stream_status(s, &text), STATUS_OK);
+	stream_free(s);
+	strbuf_release(&text);
+	strbuf_release(&reply);
+	free((void *)request.data);
+	free(data);
+	stop();
+}
+END_TEST
+
+START_TEST(a_writer_whose_reader_goes_away)
+{
+	char *data = xcalloc(1, BIG_BYTES);
+	struct bytes request = echo_request(data, BIG_BYTES, 0, 0, 1 << 20);
+	struct strbuf reply = STRBUF_INIT;
+	struct stream *s;
+
+	start((struct rpc_server_options){0}, NULL);
+	for (int i = 0; i < 20; i++) {
+		s = stream_open(port, DOWN, STREAM_TEST_TIMEOUT_MS, NULL);
+		ck_assert(stream_send(s, request));
+		stream_half_close(s);
+		ck_assert(stream_read(s, &reply));
+		stream_free(s);
+	}
+	strbuf_release(&reply);
+	free((void *)request.data);
+	free(data);
+	stop();
+}
+END_TEST
+
 START_TEST(stopping_ends_what_hangs)
 {
 	struct stream *s;
@@ -680,6 +785,10 @@ int main(void)
 				 a_deadline_ends_the_call_and_tells_the_method,
 				 unary_calls_without_a_deadline_get_one,
 				 a_cancelled_client_tells_the_method,
+				 an_upload_cut_off_while_its_method_runs,
+				 an_upload_cut_off_between_messages,
+				 a_writer_waits_for_its_reader,
+				 a_writer_whose_reader_goes_away,
 				 stopping_ends_what_hangs,
 				 a_server_that_never_ran_is_freed,
 				 a_taken_port_is_refused,
