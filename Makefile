@@ -120,6 +120,7 @@ REFLECT_SRC := \
 	common/reflect/calendar.c \
 	common/reflect/comment.c \
 	common/reflect/cwire.c \
+	common/reflect/declaration.c \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
 	common/reflect/json_in.c \
@@ -135,6 +136,10 @@ REFLECT_SRC := \
 	common/reflect/mask.c \
 	common/reflect/normalize.c \
 	common/reflect/pool.c \
+	common/reflect/proto_options.c \
+	common/reflect/proto_printer.c \
+	common/reflect/proto_text.c \
+	common/reflect/proto_types.c \
 	common/reflect/rules.c \
 	common/reflect/scan.c \
 	common/reflect/scope.c \
@@ -187,6 +192,7 @@ REGISTRY_SRC := \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/disk.c \
+	services/registry/lookup_rpc.c \
 	services/registry/register_rpc.c \
 	services/registry/registered.c \
 	services/registry/rpc.c \
@@ -283,6 +289,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_pool.c \
+	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_search.c \
 	tests/unit/registry/test_catalog.c \
 	tests/unit/registry/test_tree.c \

@@ -3,12 +3,10 @@
 #include <string.h>
 
 #include "common/base/strbuf.h"
+#include "common/reflect/declaration.h"
 #include "common/reflect/pool.h"
-#include "common/reflect/wire.h"
 #include "common/rpc/client.h"
 #include "services/registry/catalog.h"
-
-enum { FILE_SERVICE = 6 /* FileDescriptorProto.service */ };
 
 static Collector__Metadata *registered_metadata(struct arena *arena,
 						const struct catalog_file *info)
@@ -63,8 +61,8 @@ static char **registered_enum_names(struct arena *arena, const struct pool_file 
 	return names;
 }
 
-static Collector__MethodInfo *method_info(struct arena *arena, const struct pool *pool,
-					  const struct pool_method *m)
+Collector__MethodInfo *registered_method(struct arena *arena, const struct pool *pool,
+					 const struct pool_method *m)
 {
 	Collector__MethodInfo *info = arena_alloc(arena, sizeof(*info));
 	AUTO_STRBUF comment = STRBUF_INIT;
@@ -79,19 +77,6 @@ static Collector__MethodInfo *method_info(struct arena *arena, const struct pool
 	pool_comment(pool, m->full_name, strlen(m->full_name), &comment);
 	info->comment = arena_strdup(arena, strbuf_str(&comment));
 	return info;
-}
-
-/* The service's own descriptor, in the bytes that its file has. */
-static struct bytes service_bytes(const struct pool_service *s)
-{
-	struct wire_cursor c = wire_cursor_of(s->file->bytes);
-	struct wire_field f;
-	uint32_t index = 0;
-
-	while (wire_next(&c, &f))
-		if (f.number == FILE_SERVICE && f.type == WIRE_BYTES && index++ == s->index)
-			return f.data;
-	return bytes_of(NULL, 0);
 }
 
 Collector__RegisteredService *registered_service(struct catalog *catalog, const char *ns,
@@ -113,10 +98,10 @@ Collector__RegisteredService *registered_service(struct catalog *catalog, const 
 	r->methods = arena_alloc(arena, (s->method_count + 1) * sizeof(*r->methods));
 	for (uint32_t i = 0; i < s->method_count; i++) {
 		r->method_names[i] = arena_strdup(arena, s->methods[i].name);
-		r->methods[i] = method_info(arena, pool, &s->methods[i]);
+		r->methods[i] = registered_method(arena, pool, &s->methods[i]);
 	}
 	if (rpc_unpack(&google__protobuf__service_descriptor_proto__descriptor,
-		       service_bytes(s), arena, &descriptor, &err) == STATUS_OK)
+		       declaration_of_service(s), arena, &descriptor, &err) == STATUS_OK)
 		r->service_descriptor = (Google__Protobuf__ServiceDescriptorProto *)descriptor;
 	if (catalog_file(catalog, ns, s->file->name, &info))
 		r->metadata = registered_metadata(arena, &info);

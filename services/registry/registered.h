@@ -20,6 +20,10 @@ char **registered_message_names(struct arena *arena, const struct pool_file *f,
 char **registered_service_names(struct arena *arena, const struct pool_file *f,
 				size_t *ret_count);
 
+/* @pool holds @m. */
+Collector__MethodInfo *registered_method(struct arena *arena, const struct pool *pool,
+					 const struct pool_method *m);
+
 /* @pool holds @s. */
 Collector__RegisteredService *registered_service(struct catalog *catalog, const char *ns,
 						 struct arena *arena, const struct pool *pool,

@@ -360,6 +360,7 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog)
 {
 	static const struct rpc_method_policy policies[] = {{"ValidateMethod", RPC_RUN_INLINE},
 							    {"LookupService", RPC_RUN_INLINE},
+							    {"LookupMethod", RPC_RUN_INLINE},
 							    {NULL, RPC_RUN_POOL}};
 	struct registry_rpc *r = xcalloc(1, sizeof(*r));
 
@@ -376,6 +377,7 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog)
 		.reflection = {reflection_snapshot, r},
 	};
 	registry_rpc_set_register_methods(r);
+	registry_rpc_set_lookup_methods(r);
 	rpc_server_add(daemon_server(d), &r->service.base, policies);
 	rpc_server_set_reflection(daemon_server(d), &r->reflection);
 	return r;

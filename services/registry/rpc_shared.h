@@ -1,6 +1,6 @@
 /*
- * What the files of collector.CollectorRegistry share. Private to rpc.c and
- * register_rpc.c.
+ * What the files of collector.CollectorRegistry share. Private to rpc.c,
+ * register_rpc.c and lookup_rpc.c.
  */
 #ifndef SERVICES_REGISTRY_RPC_SHARED_H
 #define SERVICES_REGISTRY_RPC_SHARED_H
@@ -24,5 +24,8 @@ Collector__Status *registry_rpc_ok(struct arena *arena);
 
 /* RegisterProto, RegisterService. */
 void registry_rpc_set_register_methods(struct registry_rpc *r);
+
+/* LookupMessage, LookupEnum, LookupMethod, LookupExtension. */
+void registry_rpc_set_lookup_methods(struct registry_rpc *r);
 
 #endif

@@ -46,12 +46,13 @@ void fixture_compile(const char *name, const char *source, struct strbuf *out)
 	char *command AUTO_FREE = xasprintf("protoc -I%s -I/usr/include --include_source_info "
 					    "--descriptor_set_out=%s %s",
 					    dir, result, path);
+	char *parents AUTO_FREE = xasprintf("mkdir -p $(dirname %s)", path);
+	char *cleaning AUTO_FREE = xasprintf("rm -r %s", dir);
+	ck_assert_int_eq(system(parents), 0);
 	write_file(path, source);
 	ck_assert_int_eq(system(command), 0);
 	read_file(result, &set);
-	unlink(path);
-	unlink(result);
-	rmdir(dir);
+	ck_assert_int_eq(system(cleaning), 0);
 	ck_assert(wire_find_bytes(bytes_of(set.buf, set.len), 1, &file));
 	strbuf_add(out, file.data, file.size);
 }
