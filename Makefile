@@ -298,6 +298,8 @@ UNIT_TESTS := \
 	tests/unit/repo/test_store.c \
 	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_pool.c \
+	tests/unit/rpc/test_proxy.c \
+	tests/unit/rpc/test_proxy_rules.c \
 	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \
 	tests/unit/rpc/test_status_code.c \
@@ -308,7 +310,10 @@ UNIT_TESTS := \
 
 # Helpers linked into every unit test of C.
 TEST_SUPPORT_SRC := \
+	tests/support/bare_server.c \
 	tests/support/echo_service.c \
+	tests/support/metadata.c \
+	tests/support/relay_server.c \
 	tests/support/stream_client.c \
 	tests/support/suite.c \
 	tests/unit/reflect/fixture.c

@@ -362,6 +362,7 @@ static bool may_pass(const grpc_slice *key, const struct rpc_route *route)
 					  "te",
 					  "host",
 					  "connection",
+					  "proxy-authorization",
 					  "content-type",
 					  "grpc-timeout",
 					  "grpc-encoding",
@@ -370,8 +371,7 @@ static bool may_pass(const grpc_slice *key, const struct rpc_route *route)
 					  "grpc-previous-rpc-attempts",
 					  RPC_REQUEST_ID_HEADER,
 					  NULL};
-	static const char *const credentials[] = {"authorization", "cookie",
-						  "proxy-authorization", NULL};
+	static const char *const credentials[] = {"authorization", "cookie", NULL};
 
 	if (rpc_slice_has_prefix(key, RPC_INTERNAL_PREFIX) || is_one_of(key, hop))
 		return false;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "tests/support/metadata.h"
 
 struct stream {
 	grpc_completion_queue *queue;
@@ -37,18 +38,26 @@ static void start(struct stream *s, const grpc_op *op, void *tag)
 		abort();
 }
 
-static grpc_channel *open_channel(int port)
+static grpc_arg int_arg(const char *key, int value)
+{
+	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+static grpc_channel *open_channel(int port, const struct stream_options *options)
 {
 	grpc_channel_credentials *plain = grpc_insecure_credentials_create();
 	grpc_arg args[] = {
-		{.type = GRPC_ARG_INTEGER,
-		 .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-		 .value.integer = -1},
-		{.type = GRPC_ARG_INTEGER,
-		 .key = (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
-		 .value.integer = 1},
+		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),
+		int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+		int_arg(GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM,
+			options->gzip ? GRPC_COMPRESS_GZIP : GRPC_COMPRESS_NONE),
+		int_arg(GRPC_ARG_ENABLE_RETRIES, options->service_config != NULL),
+		{.type = GRPC_ARG_STRING,
+		 .key = (char *)GRPC_ARG_SERVICE_CONFIG,
+		 .value.string =
+			 (char *)(options->service_config ? options->service_config : "{}")},
 	};
-	const grpc_channel_args all = {2, args};
+	const grpc_channel_args all = {sizeof(args) / sizeof(args[0]), args};
 	grpc_channel *channel;
 	char target[64];
 
@@ -62,10 +71,11 @@ static void send_headers(struct stream *s, const struct stream_pair *metadata)
 {
 	grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
 
-	for (; metadata && metadata->key; metadata++)
-		s->sent[s->sent_count++] = (grpc_metadata){
-			.key = grpc_slice_from_copied_string(metadata->key),
-			.value = grpc_slice_from_copied_string(metadata->value)};
+	for (; metadata && metadata->key; metadata++) {
+		if (s->sent_count == sizeof(s->sent) / sizeof(s->sent[0]))
+			abort();
+		s->sent[s->sent_count++] = metadata_pair(metadata->key, metadata->value);
+	}
 	op.data.send_initial_metadata.metadata = s->sent;
 	op.data.send_initial_metadata.count = s->sent_count;
 	start(s, &op, &s->on_start);
@@ -74,6 +84,22 @@ static void send_headers(struct stream *s, const struct stream_pair *metadata)
 struct stream *stream_open(int port, const char *path, int timeout_ms,
 			   const struct stream_pair *metadata)
 {
+	const struct stream_options options = {.timeout_ms = timeout_ms, .metadata = metadata};
+
+	return stream_open_with(port, path, &options);
+}
+
+static gpr_timespec deadline_of(const struct stream_options *options)
+{
+	if (!options->timeout_ms)
+		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+			    gpr_time_from_millis(options->timeout_ms, GPR_TIMESPAN));
+}
+
+struct stream *stream_open_with(int port, const char *path,
+				const struct stream_options *options)
+{
 	struct stream *s = xcalloc(1, sizeof(*s));
 	grpc_slice method = grpc_slice_from_copied_string(path);
 	grpc_op headers = {.op = GRPC_OP_RECV_INITIAL_METADATA};
@@ -81,18 +107,14 @@ struct stream *stream_open(int port, const char *path, int timeout_ms,
 
 	grpc_init();
 	s->queue = grpc_completion_queue_create_for_pluck(NULL);
-	s->channel = open_channel(port);
+	s->channel = open_channel(port, options);
 	s->message = grpc_empty_slice();
 	grpc_metadata_array_init(&s->headers);
 	grpc_metadata_array_init(&s->trailers);
-	s->call = grpc_channel_create_call(
-		s->channel, NULL, 0, s->queue, method, NULL,
-		timeout_ms ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-					  gpr_time_from_millis(timeout_ms, GPR_TIMESPAN))
-			   : gpr_inf_future(GPR_CLOCK_MONOTONIC),
-		NULL);
+	s->call = grpc_channel_create_call(s->channel, NULL, 0, s->queue, method, NULL,
+					   deadline_of(options), NULL);
 	grpc_slice_unref(method);
-	send_headers(s, metadata);
+	send_headers(s, options->metadata);
 	headers.data.recv_initial_metadata.recv_initial_metadata = &s->headers;
 	start(s, &headers, &s->on_headers);
 	status.data.recv_status_on_client.trailing_metadata = &s->trailers;
@@ -199,6 +221,18 @@ const char *stream_header(struct stream *s, const char *key)
 const char *stream_trailer(struct stream *s, const char *key)
 {
 	return find(s, &s->trailers, key);
+}
+
+void stream_describe(struct stream *s, struct strbuf *out)
+{
+	AUTO_STRBUF message = STRBUF_INIT;
+
+	strbuf_addf(out, "status %d \"", (int)stream_status(s, &message));
+	strbuf_add_json_escaped(out, strbuf_str(&message), message.len);
+	strbuf_addstr(out, "\"\nheaders\n");
+	metadata_describe(&s->headers, out);
+	strbuf_addstr(out, "trailers\n");
+	metadata_describe(&s->trailers, out);
 }
 
 size_t stream_trailer_count(struct stream *s)

@@ -16,12 +16,21 @@
 struct stream;
 
 struct stream_pair {
-	const char *key, *value;
+	const char *key, *value; /* the value of a "-bin" key is written in hex */
+};
+
+struct stream_options {
+	int timeout_ms;                     /* 0: no deadline */
+	const struct stream_pair *metadata; /* ends with a NULL key; NULL: none */
+	const char *service_config;         /* JSON, a retry policy in it; NULL: no retries */
+	bool gzip;                          /* compress what is sent */
 };
 
 enum { STREAM_TEST_TIMEOUT_MS = 60000 };
 
-/* Call @path at 127.0.0.1:@port; @timeout_ms 0: no deadline. @metadata ends with a NULL key and may be NULL. */
+/* Call @path at 127.0.0.1:@port. */
+struct stream *stream_open_with(int port, const char *path,
+				const struct stream_options *options);
 struct stream *stream_open(int port, const char *path, int timeout_ms,
 			   const struct stream_pair *metadata);
 
@@ -39,6 +48,9 @@ enum status stream_status(struct stream *s, struct strbuf *message);
 /* Of the answer's headers or, after stream_status(), its trailers; NULL: not sent. */
 const char *stream_header(struct stream *s, const char *key);
 const char *stream_trailer(struct stream *s, const char *key);
+
+/* Wait for the end; append status, message, headers and trailers, a line each, in a fixed order. */
+void stream_describe(struct stream *s, struct strbuf *out);
 size_t stream_trailer_count(struct stream *s);
 void stream_free(struct stream *s);
 
