@@ -189,14 +189,25 @@ CLIENT_SRC := \
 	common/client/workflow_records.c
 
 REGISTRY_SRC := \
+	services/registry/breakage.c \
+	services/registry/breakage_rpc.c \
 	services/registry/catalog.c \
 	services/registry/change.c \
+	services/registry/change_rpc.c \
+	services/registry/dependents.c \
 	services/registry/disk.c \
+	services/registry/import_order.c \
+	services/registry/list_rpc.c \
 	services/registry/lookup_rpc.c \
+	services/registry/manifest.c \
+	services/registry/policy.c \
 	services/registry/register_rpc.c \
 	services/registry/registered.c \
+	services/registry/registration.c \
+	services/registry/removal.c \
 	services/registry/rpc.c \
 	services/registry/service_file.c \
+	services/registry/snapshot.c \
 	services/registry/tree.c
 
 REPO_SRC := \
@@ -292,6 +303,9 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_search.c \
 	tests/unit/registry/test_catalog.c \
+	tests/unit/registry/test_manifest.c \
+	tests/unit/registry/test_registrar.c \
+	tests/unit/registry/test_snapshot.c \
 	tests/unit/registry/test_tree.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
@@ -316,7 +330,8 @@ TEST_SUPPORT_SRC := \
 	tests/support/relay_server.c \
 	tests/support/stream_client.c \
 	tests/support/suite.c \
-	tests/unit/reflect/fixture.c
+	tests/unit/reflect/fixture.c \
+	tests/unit/registry/testdir.c
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.
 TEST_PROGRAMS := \

@@ -143,8 +143,7 @@ static bool next_but_source_info(struct wire_cursor *c, struct wire_field *ret_f
 	return more;
 }
 
-/* Compilers differ in whether they keep comments; that makes no other file. */
-static bool same_but_source_info(struct bytes a, struct bytes b)
+bool pool_same_file(struct bytes a, struct bytes b)
 {
 	struct wire_cursor x = wire_cursor_of(a), y = wire_cursor_of(b);
 	struct wire_field f, g;
@@ -173,7 +172,7 @@ static enum status add_candidate(struct loader *l, struct bytes file, bool may_r
 	key = arena_strndup(&l->names, (const char *)name.data, name.size);
 	there = pool_file(l->base, key, name.size);
 	if (there && (may_replace ? bytes_equal(there->bytes, file)
-				  : same_but_source_info(there->bytes, file)))
+				  : pool_same_file(there->bytes, file)))
 		return STATUS_OK;
 	twin = find_candidate(l, key, name.size);
 	if (twin && bytes_equal(twin->bytes, file))

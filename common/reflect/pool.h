@@ -12,6 +12,7 @@
 #ifndef COMMON_REFLECT_POOL_H
 #define COMMON_REFLECT_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,12 @@ enum status pool_extend_set(struct pool *base, struct bytes descriptor_set,
  */
 enum status pool_replace(struct pool *base, const struct bytes *files, size_t count,
 			 struct pool **ret_pool, struct error *err) MUST_CHECK;
+
+/*
+ * Are two serialized FileDescriptorProtos the same, comments apart? Compilers
+ * differ in whether they keep them.
+ */
+bool pool_same_file(struct bytes a, struct bytes b);
 
 /*
  * The files of a serialized FileDescriptorSet, sliced without copying. The

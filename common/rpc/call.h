@@ -45,8 +45,20 @@ void rpc_fail(void *call, enum status status, const char *fmt, ...) PRINTF_LIKE(
  */
 void rpc_fail_error(void *call, const struct error *err);
 
+/* One thing that stands in the way: a google.rpc.PreconditionFailure.Violation. */
+struct rpc_violation {
+	const char *type, *subject, *description; /* never NULL */
+};
+
 /*
- * The same, telling the caller that nothing was done and that another server
+ * The same with all that stands in the way, the first of them as far as there
+ * is room: clients take 8 KiB of metadata by default.
+ */
+void rpc_fail_violations(void *call, const struct error *err,
+			 const struct rpc_violation *violations, size_t count);
+
+/*
+ * The same as rpc_fail_error(), telling the caller that nothing was done and that another server
  * may be asked instead.
  */
 void rpc_fail_not_processed(void *call, const struct error *err);

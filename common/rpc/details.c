@@ -5,8 +5,9 @@
 #include "common/base/utf8.h"
 #include "common/reflect/wire.h"
 
-#define ERROR_INFO_URL  "type.googleapis.com/google.rpc.ErrorInfo"
-#define BAD_REQUEST_URL "type.googleapis.com/google.rpc.BadRequest"
+#define ERROR_INFO_URL           "type.googleapis.com/google.rpc.ErrorInfo"
+#define BAD_REQUEST_URL          "type.googleapis.com/google.rpc.BadRequest"
+#define PRECONDITION_FAILURE_URL "type.googleapis.com/google.rpc.PreconditionFailure"
 
 /* Field numbers of google/rpc/status.proto, error_details.proto and any.proto. */
 enum {
@@ -23,6 +24,10 @@ enum {
 	BAD_REQUEST_VIOLATIONS = 1,
 	VIOLATION_FIELD = 1,
 	VIOLATION_DESCRIPTION = 2,
+	PRECONDITION_VIOLATIONS = 1,
+	PRECONDITION_TYPE = 1,
+	PRECONDITION_SUBJECT = 2,
+	PRECONDITION_DESCRIPTION = 3,
 };
 
 static void write_error_info(const struct error *err, const char *request_id,
@@ -56,13 +61,46 @@ static void write_bad_request(const struct error *err, struct strbuf *out)
 	wire_close(out, any);
 }
 
-void rpc_details_write(const struct error *err, const char *request_id, struct strbuf *out)
+/* As bytes of UTF-8, which the message's strings must be. */
+static void add_text(struct strbuf *out, uint32_t field, const char *text)
+{
+	wire_add_string(out, field, utf8_valid(text, strlen(text)) ? text : "?");
+}
+
+static void write_violations(const struct rpc_violation *violations, size_t count,
+			     struct strbuf *out)
+{
+	size_t any = wire_open(out, STATUS_DETAILS), value;
+
+	wire_add_string(out, ANY_TYPE_URL, PRECONDITION_FAILURE_URL);
+	value = wire_open(out, ANY_VALUE);
+	for (size_t i = 0; i < count; i++) {
+		const size_t before = out->len;
+		size_t violation = wire_open(out, PRECONDITION_VIOLATIONS);
+
+		add_text(out, PRECONDITION_TYPE, violations[i].type);
+		add_text(out, PRECONDITION_SUBJECT, violations[i].subject);
+		add_text(out, PRECONDITION_DESCRIPTION, violations[i].description);
+		wire_close(out, violation);
+		if (out->len - any > RPC_DETAILS_MAX_VIOLATION_BYTES) {
+			strbuf_truncate(out, before);
+			break;
+		}
+	}
+	wire_close(out, value);
+	wire_close(out, any);
+}
+
+void rpc_details_write(const struct error *err, const struct rpc_violation *violations,
+		       size_t count, const char *request_id, struct strbuf *out)
 {
 	wire_add_uint(out, STATUS_CODE, (uint64_t)err->status);
 	wire_add_string(out, STATUS_MESSAGE, err->message);
 	write_error_info(err, request_id, out);
 	if (err->field[0])
 		write_bad_request(err, out);
+	if (count)
+		write_violations(violations, count, out);
 }
 
 static bool is_bad_request(struct bytes any, struct bytes *ret_value)

@@ -93,7 +93,14 @@ static void make_valid(char *text)
 			*text = '?';
 }
 
-static void fail(struct rpc_call *c, struct error *err, bool not_processed)
+/* How a call is failed, beside with an error. */
+struct failure {
+	bool not_processed;
+	const struct rpc_violation *violations;
+	size_t violation_count;
+};
+
+static void fail(struct rpc_call *c, struct error *err, const struct failure *how)
 {
 	AUTO_STRBUF details = STRBUF_INIT;
 	grpc_slice message;
@@ -105,9 +112,10 @@ static void fail(struct rpc_call *c, struct error *err, bool not_processed)
 		err->status = STATUS_INTERNAL;
 	make_valid(err->message);
 	make_valid(err->field);
-	rpc_details_write(err, c->identity.request_id, &details);
+	rpc_details_write(err, how->violations, how->violation_count, c->identity.request_id,
+			  &details);
 	add_trailer(c, RPC_STATUS_DETAILS, bytes_of(details.buf, details.len));
-	if (not_processed)
+	if (how->not_processed)
 		add_trailer(c, RPC_NOT_PROCESSED, bytes_of_string("1"));
 	message = grpc_slice_from_copied_string(err->message);
 	rpc_call_set_end(c, (grpc_status_code)err->status, message, c->trailers,
@@ -140,7 +148,7 @@ void rpc_fail(void *call, enum status status, const char *fmt, ...)
 	va_start(args, fmt);
 	set_message(&err, status, fmt, args);
 	va_end(args);
-	fail(call, &err, false);
+	fail(call, &err, &(struct failure){0});
 }
 
 void rpc_call_reject(struct rpc_call *c, enum status status, const char *fmt, ...)
@@ -151,21 +159,30 @@ void rpc_call_reject(struct rpc_call *c, enum status status, const char *fmt, ..
 	va_start(args, fmt);
 	set_message(&err, status, fmt, args);
 	va_end(args);
-	fail(c, &err, true);
+	fail(c, &err, &(struct failure){.not_processed = true});
 }
 
 void rpc_fail_error(void *call, const struct error *err)
 {
 	struct error copy = *err;
 
-	fail(call, &copy, false);
+	fail(call, &copy, &(struct failure){0});
+}
+
+void rpc_fail_violations(void *call, const struct error *err,
+			 const struct rpc_violation *violations, size_t count)
+{
+	struct error copy = *err;
+
+	fail(call, &copy,
+	     &(struct failure){.violations = violations, .violation_count = count});
 }
 
 void rpc_fail_not_processed(void *call, const struct error *err)
 {
 	struct error copy = *err;
 
-	fail(call, &copy, true);
+	fail(call, &copy, &(struct failure){.not_processed = true});
 }
 
 void rpc_finish(void *call)

@@ -1,17 +1,26 @@
 #include "services/registry/change.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/reflect/pool.h"
 
-static enum status breaks(struct error *err, const char *symbol, const char *what)
+struct checking {
+	const struct pool_file *before;
+	const struct pool *after;
+	enum policy policy;
+	struct breakages *breakages;
+};
+
+static void breaks(const struct checking *c, enum policy level, const char *rule,
+		   const char *symbol, const char *what)
 {
-	error_set(err, STATUS_FAILED_PRECONDITION, "%s %s: what is registered must stay",
-		  symbol, what);
-	if (err)
-		snprintf(err->field, sizeof(err->field), "%s", symbol);
-	return STATUS_FAILED_PRECONDITION;
+	if (level > c->policy)
+		return;
+	breakages_add(c->breakages, &(struct breakage){.rule = rule,
+						       .path = symbol,
+						       .description = what,
+						       .file_name = c->before->name,
+						       .policy = level});
 }
 
 static bool same_name(const char *a, const char *b)
@@ -29,77 +38,86 @@ static bool same_type(const struct pool_field *a, const struct pool_field *b)
 	return !a->type_enum || same_name(a->type_enum->full_name, b->type_enum->full_name);
 }
 
-static enum status check_message(const struct pool_message *before, const struct pool *after,
-				 struct error *err)
+static void check_field(const struct checking *c, const struct pool_message *m,
+			const struct pool_field *old)
 {
-	const struct pool_message *m =
-		pool_message(after, before->full_name, strlen(before->full_name));
+	const struct pool_field *f = pool_declared_field(m, old->number);
 
-	if (!m)
-		return breaks(err, before->full_name, "is gone");
-	for (uint32_t i = 0; i < before->field_count; i++) {
-		const struct pool_field *old = &before->fields[i];
-		const struct pool_field *f = pool_declared_field(m, old->number);
-		if (!f)
-			return breaks(err, old->full_name, "is gone");
-		if (!same_name(old->name, f->name) || !same_name(old->json_name, f->json_name))
-			return breaks(err, old->full_name, "has another name");
-		if (!same_type(old, f))
-			return breaks(err, old->full_name, "has another type");
+	if (!f) {
+		breaks(c, POLICY_WIRE_JSON, "FIELD_NO_DELETE", old->full_name, "it is gone");
+		return;
 	}
-	return STATUS_OK;
+	if (!same_name(old->name, f->name) || !same_name(old->json_name, f->json_name))
+		breaks(c, POLICY_WIRE_JSON, "FIELD_SAME_NAME", old->full_name,
+		       "it has another name");
+	if (!same_type(old, f))
+		breaks(c, POLICY_WIRE, "FIELD_SAME_TYPE", old->full_name,
+		       "it has another type");
 }
 
-static enum status check_enum(const struct pool_enum *before, const struct pool *after,
-			      struct error *err)
+static void check_message(const struct checking *c, const struct pool_message *before)
+{
+	const struct pool_message *m =
+		pool_message(c->after, before->full_name, strlen(before->full_name));
+
+	if (!m)
+		breaks(c, POLICY_WIRE, "MESSAGE_NO_DELETE", before->full_name, "it is gone");
+	for (uint32_t i = 0; m && i < before->field_count; i++)
+		check_field(c, m, &before->fields[i]);
+}
+
+static void check_enum(const struct checking *c, const struct pool_enum *before)
 {
 	const struct pool_enum *e =
-		pool_enum(after, before->full_name, strlen(before->full_name));
+		pool_enum(c->after, before->full_name, strlen(before->full_name));
 
 	if (!e)
-		return breaks(err, before->full_name, "is gone");
-	for (uint32_t i = 0; i < before->value_count; i++) {
+		breaks(c, POLICY_WIRE, "ENUM_NO_DELETE", before->full_name, "it is gone");
+	for (uint32_t i = 0; e && i < before->value_count; i++) {
 		const struct pool_enum_value *old = &before->values[i];
 		const struct pool_enum_value *value =
 			pool_enum_value_by_name(e, old->name, old->name_len);
 		if (!value || value->number != old->number)
-			return breaks(err, before->full_name, "has lost or renumbered a value");
+			breaks(c, POLICY_WIRE_JSON, "ENUM_VALUE_NO_DELETE", before->full_name,
+			       "it has lost or renumbered a value");
 	}
-	return STATUS_OK;
 }
 
-static enum status check_service(const struct pool_service *before, const struct pool *after,
-				 struct error *err)
+static void check_method(const struct checking *c, const struct pool_service *s,
+			 const struct pool_method *old)
+{
+	const struct pool_method *m = pool_method(s, old->name, strlen(old->name));
+
+	if (!m)
+		breaks(c, POLICY_WIRE, "RPC_NO_DELETE", old->full_name, "it is gone");
+	else if (!same_name(old->input->full_name, m->input->full_name) ||
+		 !same_name(old->output->full_name, m->output->full_name) ||
+		 old->client_streaming != m->client_streaming ||
+		 old->server_streaming != m->server_streaming)
+		breaks(c, POLICY_WIRE, "RPC_SAME_REQUEST_TYPE", old->full_name,
+		       "it takes or returns something else");
+}
+
+static void check_service(const struct checking *c, const struct pool_service *before)
 {
 	const struct pool_service *s =
-		pool_service(after, before->full_name, strlen(before->full_name));
+		pool_service(c->after, before->full_name, strlen(before->full_name));
 
 	if (!s)
-		return breaks(err, before->full_name, "is gone");
-	for (uint32_t i = 0; i < before->method_count; i++) {
-		const struct pool_method *old = &before->methods[i];
-		const struct pool_method *m = pool_method(s, old->name, strlen(old->name));
-		if (!m)
-			return breaks(err, old->full_name, "is gone");
-		if (!same_name(old->input->full_name, m->input->full_name) ||
-		    !same_name(old->output->full_name, m->output->full_name) ||
-		    old->client_streaming != m->client_streaming ||
-		    old->server_streaming != m->server_streaming)
-			return breaks(err, old->full_name, "takes or returns something else");
-	}
-	return STATUS_OK;
+		breaks(c, POLICY_WIRE, "SERVICE_NO_DELETE", before->full_name, "it is gone");
+	for (uint32_t i = 0; s && i < before->method_count; i++)
+		check_method(c, s, &before->methods[i]);
 }
 
-enum status change_check(const struct pool_file *before, const struct pool *after,
-			 struct error *err)
+void change_check(const struct pool_file *before, const struct pool *after, enum policy policy,
+		  struct breakages *breakages)
 {
-	enum status status = STATUS_OK;
+	const struct checking c = {before, after, policy, breakages};
 
-	for (uint32_t i = 0; i < before->message_count && status == STATUS_OK; i++)
-		status = check_message(&before->messages[i], after, err);
-	for (uint32_t i = 0; i < before->enum_count && status == STATUS_OK; i++)
-		status = check_enum(&before->enums[i], after, err);
-	for (uint32_t i = 0; i < before->service_count && status == STATUS_OK; i++)
-		status = check_service(&before->services[i], after, err);
-	return status;
+	for (uint32_t i = 0; i < before->message_count; i++)
+		check_message(&c, &before->messages[i]);
+	for (uint32_t i = 0; i < before->enum_count; i++)
+		check_enum(&c, &before->enums[i]);
+	for (uint32_t i = 0; i < before->service_count; i++)
+		check_service(&c, &before->services[i]);
 }

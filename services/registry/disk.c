@@ -11,9 +11,12 @@
 #include "common/base/alloc.h"
 #include "common/base/hash.h"
 
+/* Linux has it, and <unistd.h> tells of it only where everything of GNU is wanted. */
+int syncfs(int fd);
+
 static enum status system_error(struct error *err, const char *what, const char *path)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
+	bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 
 	return error_set(err, full ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
 			 "cannot %s %s: %s", what, path, strerror(errno));
@@ -39,7 +42,8 @@ static char *parent_of(const char *path)
 	return slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
 }
 
-enum status disk_make_parents(const char *root, const char *path, struct error *err)
+enum status disk_make_parents(const char *root, const char *path, enum disk_sync sync,
+			      struct error *err)
 {
 	char *dir AUTO_FREE = xstrdup(path);
 	enum status status = STATUS_OK;
@@ -49,7 +53,8 @@ enum status disk_make_parents(const char *root, const char *path, struct error *
 		*p = '\0';
 		if (!mkdir(dir, 0700)) {
 			char *parent AUTO_FREE = parent_of(dir);
-			status = sync_dir(parent, err);
+			if (sync == DISK_SYNC)
+				status = sync_dir(parent, err);
 		} else if (errno != EEXIST) {
 			status = system_error(err, "make", dir);
 		}
@@ -69,10 +74,16 @@ static enum status write_all(int fd, const char *path, struct bytes data, struct
 		data.data += n;
 		data.size -= (size_t)n;
 	}
+	return STATUS_OK;
+}
+
+static enum status sync_file(int fd, const char *path, struct error *err)
+{
 	return fsync(fd) ? system_error(err, "sync", path) : STATUS_OK;
 }
 
-enum status disk_write(const char *path, struct bytes data, struct error *err)
+enum status disk_write(const char *path, struct bytes data, enum disk_sync sync,
+		       struct error *err)
 {
 	char *temporary AUTO_FREE = xasprintf("%s.tmp", path);
 	char *parent AUTO_FREE = parent_of(path);
@@ -82,6 +93,8 @@ enum status disk_write(const char *path, struct bytes data, struct error *err)
 	if (fd < 0)
 		return system_error(err, "make", temporary);
 	status = write_all(fd, temporary, data, err);
+	if (status == STATUS_OK && sync == DISK_SYNC)
+		status = sync_file(fd, temporary, err);
 	close(fd);
 	if (status == STATUS_OK && rename(temporary, path))
 		status = system_error(err, "rename", temporary);
@@ -89,7 +102,40 @@ enum status disk_write(const char *path, struct bytes data, struct error *err)
 		unlink(temporary);
 		return status;
 	}
-	return sync_dir(parent, err);
+	return sync == DISK_SYNC ? sync_dir(parent, err) : STATUS_OK;
+}
+
+enum status disk_sync_all(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	enum status status = STATUS_OK;
+
+	if (fd < 0)
+		return system_error(err, "open", path);
+	if (syncfs(fd))
+		status = system_error(err, "sync", path);
+	close(fd);
+	return status;
+}
+
+enum status disk_append(const char *path, struct bytes data, bool *ret_restored,
+			struct error *err)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	enum status status;
+	off_t end;
+
+	*ret_restored = true;
+	if (fd < 0)
+		return system_error(err, "open", path);
+	end = lseek(fd, 0, SEEK_END);
+	status = end < 0 ? system_error(err, "read", path) : write_all(fd, path, data, err);
+	if (status == STATUS_OK && fdatasync(fd))
+		status = system_error(err, "sync", path);
+	if (status != STATUS_OK && end >= 0)
+		*ret_restored = !ftruncate(fd, end) && !fdatasync(fd);
+	close(fd);
+	return status;
 }
 
 enum status disk_read(const char *path, size_t max_bytes, struct strbuf *out, struct error *err)

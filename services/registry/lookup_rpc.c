@@ -16,7 +16,8 @@ struct lookup {
 	void *call;
 	struct arena *arena;
 	const char *ns;
-	struct pool *pool;
+	struct snapshot *snapshot;
+	const struct pool *pool; /* of the snapshot */
 };
 
 /* False: it was answered, with an error. @field names @symbol in the request. */
@@ -33,13 +34,14 @@ static bool begin(struct lookup *l, Collector__CollectorRegistry_Service *servic
 	l->call = call;
 	l->arena = rpc_arena(call);
 	l->ns = names_namespace_or_default(ns);
-	l->pool = catalog_snapshot(registry_rpc_catalog(service), l->ns, NULL);
+	l->snapshot = catalog_snapshot(registry_rpc_catalog(service), l->ns);
+	l->pool = l->snapshot->pool;
 	return true;
 }
 
 static void end(struct lookup *l)
 {
-	pool_unref(l->pool);
+	snapshot_unref(l->snapshot);
 }
 
 static void not_found(struct lookup *l, const char *what, const char *name)

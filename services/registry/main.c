@@ -8,6 +8,7 @@
 #include "services/registry/rpc.h"
 
 struct registry {
+	struct tree_damage damage;
 	struct catalog *catalog;
 	struct registry_rpc *rpc;
 };
@@ -22,10 +23,11 @@ static enum status open_registry(struct daemon *d, const void *config, void **re
 				 struct error *err)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
-	enum status status =
-		catalog_open(daemon_data_dir(d), log_damage, NULL, &r->catalog, err);
+	enum status status;
 
 	(void)config;
+	r->damage = (struct tree_damage){log_damage, NULL};
+	status = catalog_open(daemon_data_dir(d), &r->damage, &r->catalog, err);
 	if (status != STATUS_OK) {
 		free(r);
 		return status;

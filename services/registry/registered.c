@@ -6,24 +6,26 @@
 #include "common/reflect/declaration.h"
 #include "common/reflect/pool.h"
 #include "common/rpc/client.h"
-#include "services/registry/catalog.h"
+#include "services/registry/snapshot.h"
+
+Google__Protobuf__Timestamp *registered_time(struct arena *arena, int64_t unix_us)
+{
+	Google__Protobuf__Timestamp *stamp = arena_alloc(arena, sizeof(*stamp));
+
+	google__protobuf__timestamp__init(stamp);
+	stamp->seconds = unix_us / 1000000;
+	stamp->nanos = (int32_t)(unix_us % 1000000 * 1000);
+	return stamp;
+}
 
 static Collector__Metadata *registered_metadata(struct arena *arena,
-						const struct catalog_file *info)
+						const struct snapshot_file *file)
 {
 	Collector__Metadata *m = arena_alloc(arena, sizeof(*m));
-	int64_t times[2] = {info->created_us, info->updated_us};
-	Google__Protobuf__Timestamp *stamps[2];
 
 	collector__metadata__init(m);
-	for (int i = 0; i < 2; i++) {
-		stamps[i] = arena_alloc(arena, sizeof(*stamps[i]));
-		google__protobuf__timestamp__init(stamps[i]);
-		stamps[i]->seconds = times[i] / 1000000;
-		stamps[i]->nanos = (int32_t)(times[i] % 1000000 * 1000);
-	}
-	m->created_at = stamps[0];
-	m->updated_at = stamps[1];
+	m->created_at = registered_time(arena, file->created_us);
+	m->updated_at = registered_time(arena, file->changed_us);
 	return m;
 }
 
@@ -79,12 +81,12 @@ Collector__MethodInfo *registered_method(struct arena *arena, const struct pool 
 	return info;
 }
 
-Collector__RegisteredService *registered_service(struct catalog *catalog, const char *ns,
-						 struct arena *arena, const struct pool *pool,
+Collector__RegisteredService *registered_service(const struct snapshot *snapshot,
+						 const char *ns, struct arena *arena,
 						 const struct pool_service *s)
 {
 	Collector__RegisteredService *r = arena_alloc(arena, sizeof(*r));
-	struct catalog_file info = {0};
+	const struct snapshot_file *file = snapshot_find(snapshot, s->file->name);
 	ProtobufCMessage *descriptor;
 	struct error err;
 
@@ -98,21 +100,21 @@ Collector__RegisteredService *registered_service(struct catalog *catalog, const 
 	r->methods = arena_alloc(arena, (s->method_count + 1) * sizeof(*r->methods));
 	for (uint32_t i = 0; i < s->method_count; i++) {
 		r->method_names[i] = arena_strdup(arena, s->methods[i].name);
-		r->methods[i] = registered_method(arena, pool, &s->methods[i]);
+		r->methods[i] = registered_method(arena, snapshot->pool, &s->methods[i]);
 	}
 	if (rpc_unpack(&google__protobuf__service_descriptor_proto__descriptor,
 		       declaration_of_service(s), arena, &descriptor, &err) == STATUS_OK)
 		r->service_descriptor = (Google__Protobuf__ServiceDescriptorProto *)descriptor;
-	if (catalog_file(catalog, ns, s->file->name, &info))
-		r->metadata = registered_metadata(arena, &info);
+	if (file)
+		r->metadata = registered_metadata(arena, file);
 	return r;
 }
 
-Collector__RegisteredProto *registered_proto(struct catalog *catalog, const char *ns,
+Collector__RegisteredProto *registered_proto(const struct snapshot *snapshot, const char *ns,
 					     struct arena *arena, const struct pool_file *f)
 {
 	Collector__RegisteredProto *r = arena_alloc(arena, sizeof(*r));
-	struct catalog_file info = {0};
+	const struct snapshot_file *file = snapshot_find(snapshot, f->name);
 
 	collector__registered_proto__init(r);
 	r->id = arena_printf(arena, "%s/%s", ns, f->name);
@@ -126,9 +128,9 @@ Collector__RegisteredProto *registered_proto(struct catalog *catalog, const char
 	for (uint32_t i = 0; i < f->dependency_count; i++)
 		r->dependencies[r->n_dependencies++] =
 			arena_strdup(arena, f->dependencies[i]->name);
-	if (catalog_file(catalog, ns, f->name, &info)) {
-		r->version = info.version;
-		r->metadata = registered_metadata(arena, &info);
+	if (file) {
+		r->version = file->newest->version;
+		r->metadata = registered_metadata(arena, file);
 	}
 	return r;
 }

@@ -11,8 +11,8 @@
 #include "common/base/arena.h"
 #include "common/reflect/descriptor.h"
 
-struct catalog;
 struct pool;
+struct snapshot;
 
 /* Full names, map entries left out. */
 char **registered_message_names(struct arena *arena, const struct pool_file *f,
@@ -24,13 +24,16 @@ char **registered_service_names(struct arena *arena, const struct pool_file *f,
 Collector__MethodInfo *registered_method(struct arena *arena, const struct pool *pool,
 					 const struct pool_method *m);
 
-/* @pool holds @s. */
-Collector__RegisteredService *registered_service(struct catalog *catalog, const char *ns,
-						 struct arena *arena, const struct pool *pool,
+/* @snapshot's pool holds @s. */
+Collector__RegisteredService *registered_service(const struct snapshot *snapshot,
+						 const char *ns, struct arena *arena,
 						 const struct pool_service *s);
 
 /* Without the descriptor itself. */
-Collector__RegisteredProto *registered_proto(struct catalog *catalog, const char *ns,
+Collector__RegisteredProto *registered_proto(const struct snapshot *snapshot, const char *ns,
 					     struct arena *arena, const struct pool_file *f);
+
+/* @unix_us as the contract has it. */
+Google__Protobuf__Timestamp *registered_time(struct arena *arena, int64_t unix_us);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * What the files of collector.CollectorRegistry share. Private to rpc.c,
- * register_rpc.c and lookup_rpc.c.
+ * What the files of collector.CollectorRegistry share. Private to rpc.c and the
+ * other *_rpc.c.
  */
 #ifndef SERVICES_REGISTRY_RPC_SHARED_H
 #define SERVICES_REGISTRY_RPC_SHARED_H
@@ -8,22 +8,44 @@
 #include "collector/registry.pb-c.h"
 #include "common/base/arena.h"
 #include "common/rpc/reflection.h"
+#include "services/registry/breakage.h"
+#include "services/registry/registrar.h"
 
 struct catalog;
 
 struct registry_rpc {
 	Collector__CollectorRegistry_Service service; /* first: what a method is given */
-	struct catalog *catalog;
+	struct registrar registrar;
 	struct rpc_reflection_source reflection;
 };
 
 struct catalog *registry_rpc_catalog(Collector__CollectorRegistry_Service *service);
+struct registrar *registry_rpc_registrar(Collector__CollectorRegistry_Service *service);
 
 /* The body's status {code: OK}, in @arena. */
 Collector__Status *registry_rpc_ok(struct arena *arena);
 
-/* RegisterProto, RegisterService. */
+/* May the caller change @ns? INVALID_ARGUMENT: it is no name. PERMISSION_DENIED: it may not. */
+enum status registry_rpc_check_writer(const char *ns, void *call, struct error *err) MUST_CHECK;
+
+/* End the call with @err, and the breakages that it was refused for in its details. */
+void registry_rpc_refuse(void *call, const struct error *err,
+			 const struct breakages *breakages);
+
+/* The breakages as messages, in their arena. */
+Collector__Breakage **registry_rpc_breakages(const struct breakages *list, size_t *ret_count);
+
+/* Log what breaks by force: @what was done, "registered" or so, in @ns. */
+void registry_rpc_log_forced(const char *what, const char *ns, const struct breakages *list);
+
+/* ListServices, ListProtos, ListNamespaces, ListVersions. */
+void registry_rpc_set_list_methods(struct registry_rpc *r);
+
+/* RegisterProto, RegisterService, RegisterFiles. */
 void registry_rpc_set_register_methods(struct registry_rpc *r);
+
+/* Unregister, GetPolicy, SetPolicy. */
+void registry_rpc_set_change_methods(struct registry_rpc *r);
 
 /* LookupMessage, LookupEnum, LookupMethod, LookupExtension. */
 void registry_rpc_set_lookup_methods(struct registry_rpc *r);

@@ -6,223 +6,88 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/names.h"
-#include "common/base/strbuf.h"
 #include "services/registry/disk.h"
+#include "services/registry/manifest.h"
 
-enum { MAX_MANIFEST_BYTES = 64 << 20, MAX_FILE_BYTES = 8 << 20 };
-
-struct tree {
-	char *dir;
-	tree_damage *damage;
-	void *arg;
+enum {
+	MAX_MANIFEST_BYTES = 1 << 30,
+	MAX_FILE_BYTES = 8 << 20,
+	/* From here on one sync of the file system costs less than one for every file. */
+	SYNC_ALL_FROM = 32,
+	/* A manifest is rewritten when this many of its lines, and half, say nothing any more. */
+	MIN_DEAD_LINES = 1024,
 };
 
-struct tree *tree_open(const char *dir, tree_damage *damage, void *arg)
+struct tree {
+	char *dir, *ns;
+	const struct tree_damage *damage;
+	enum policy policy;  /* as committed */
+	bool must_rewrite;   /* the manifest: absent, of format 1, damaged, or ending oddly */
+	bool in_doubt;       /* whether what is in it includes the change that failed last */
+	size_t lines;        /* of the manifest */
+	struct strbuf bytes; /* of one file, while loading */
+};
+
+struct tree *tree_new(const char *dir, const char *ns, const struct tree_damage *damage)
 {
 	struct tree *t = xcalloc(1, sizeof(*t));
 
-	*t = (struct tree){xstrdup(dir), damage, arg};
+	*t = (struct tree){.dir = xstrdup(dir),
+			   .ns = xstrdup(ns),
+			   .damage = damage,
+			   .policy = POLICY_DEFAULT,
+			   .must_rewrite = true};
 	return t;
 }
 
-void tree_close(struct tree *t)
+void tree_free(struct tree *t)
 {
 	if (!t)
 		return;
+	strbuf_release(&t->bytes);
 	free(t->dir);
+	free(t->ns);
 	free(t);
 }
 
-static char *manifest_path(const struct tree *t, const char *ns)
+static char *manifest_path(const struct tree *t)
 {
-	return xasprintf("%s/manifests/%s", t->dir, ns);
+	return xasprintf("%s/manifests/%s", t->dir, t->ns);
 }
 
-static char *current_path(const struct tree *t, const char *ns, const char *name)
+static char *current_path(const struct tree *t, const char *name)
 {
-	return xasprintf("%s/ns/%s/%s.binpb", t->dir, ns, name);
+	return xasprintf("%s/ns/%s/%s.binpb", t->dir, t->ns, name);
 }
 
-static char *version_path(const struct tree *t, const char *ns, const char *name,
-			  int64_t version)
+static char *version_path(const struct tree *t, const char *name, int64_t version)
 {
-	return xasprintf("%s/versions/%s/%s/%" PRId64 ".binpb", t->dir, ns, name, version);
+	return xasprintf("%s/versions/%s/%s/%" PRId64 ".binpb", t->dir, t->ns, name, version);
 }
 
-static void set_aside(struct tree *t, const char *path, const char *why)
+static void tell(const struct tree *t, const char *path, const char *why)
 {
-	char *aside AUTO_FREE = xasprintf("%s.damaged", path);
-
-	/* If it cannot be moved it is told again at the next start. */
-	(void)rename(path, aside);
-	t->damage(t->arg, aside, why);
+	t->damage->tell(t->damage->arg, path, why);
 }
 
-/* ---------------------------------------------------------------- manifest
- *
- *	collector-manifest 1 <version of the namespace>
- *	<version> <created us> <updated us> <size> <checksum> <name>
- *	...
- *	end <checksum of all lines above>
- */
-
-static void write_manifest(int64_t version, const struct tree_file *files, size_t count,
-			   struct strbuf *out)
+enum status tree_namespaces(const char *dir, void (*found)(void *arg, const char *ns),
+			    void *arg, struct error *err)
 {
-	strbuf_addf(out, "collector-manifest 1 %" PRId64 "\n", version);
-	for (size_t i = 0; i < count; i++)
-		strbuf_addf(out, "%" PRId64 " %" PRId64 " %" PRId64 " %zu %016" PRIx64 " %s\n",
-			    files[i].version, files[i].created_us, files[i].updated_us,
-			    files[i].bytes.size, disk_checksum(files[i].bytes), files[i].name);
-	strbuf_addf(out, "end %016" PRIx64 "\n", disk_checksum(bytes_of(out->buf, out->len)));
-}
-
-static bool manifest_is_whole(const struct strbuf *text)
-{
-	const char *end = NULL;
-	uint64_t sum;
-
-	for (const char *p = strbuf_str(text); (p = strstr(p, "\nend ")); p++)
-		end = p + 1;
-	return end && sscanf(end, "end %" SCNx64, &sum) == 1 &&
-	       sum == disk_checksum(bytes_of(text->buf, (size_t)(end - text->buf)));
-}
-
-/* NOT_FOUND: there is none. DATA_LOSS: damaged, set aside. */
-static enum status read_manifest_at(struct tree *t, const char *path, struct strbuf *out,
-				    struct error *err)
-{
-	enum status status = disk_read(path, MAX_MANIFEST_BYTES, out, err);
-
-	if (status != STATUS_OK || manifest_is_whole(out))
-		return status;
-	set_aside(t, path, "the manifest is damaged; the one before is used");
-	return error_set(err, STATUS_DATA_LOSS, "%s is damaged", path);
-}
-
-static enum status read_manifest(struct tree *t, const char *ns, struct strbuf *out,
-				 struct error *err)
-{
-	char *path AUTO_FREE = manifest_path(t, ns);
-	char *previous AUTO_FREE = xasprintf("%s.previous", path);
-	enum status status = read_manifest_at(t, path, out, err);
-
-	if (status == STATUS_OK)
-		return status;
-	strbuf_reset(out);
-	return read_manifest_at(t, previous, out, err);
-}
-
-/* ----------------------------------------------------------------- loading */
-
-struct expected {
-	struct tree_file file;
-	size_t size;
-	uint64_t checksum;
-};
-
-/* Read @path if it holds what the manifest says. */
-static bool read_expected(const char *path, const struct expected *e, struct strbuf *out)
-{
-	struct error ignored; /* the caller tries the other copy, and tells */
-
-	strbuf_reset(out);
-	return disk_read(path, MAX_FILE_BYTES, out, &ignored) == STATUS_OK &&
-	       out->len == e->size &&
-	       disk_checksum(bytes_of(out->buf, out->len)) == e->checksum;
-}
-
-/* The current copy, or else the version's, from which the current one is mended. */
-static bool read_file(struct tree *t, const char *ns, const struct expected *e,
-		      struct strbuf *out)
-{
-	char *current AUTO_FREE = current_path(t, ns, e->file.name);
-	char *version AUTO_FREE = version_path(t, ns, e->file.name, e->file.version);
-	struct error err;
-
-	if (read_expected(current, e, out))
-		return true;
-	if (!read_expected(version, e, out)) {
-		set_aside(t, current,
-			  "neither it nor its version's copy is what was registered");
-		return false;
-	}
-	if (disk_make_parents(t->dir, current, &err) != STATUS_OK ||
-	    disk_write(current, bytes_of(out->buf, out->len), &err) != STATUS_OK)
-		t->damage(t->arg, current, err.message);
-	return true;
-}
-
-static bool parse_line(const char *line, struct expected *e, char *name)
-{
-	struct error err;
-
-	return sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %zu %" SCNx64 " %512[^\n]",
-		      &e->file.version, &e->file.created_us, &e->file.updated_us, &e->size,
-		      &e->checksum, name) == 6 &&
-	       names_check_path(name, "", &err) == STATUS_OK;
-}
-
-static const char *next_line(const char *line)
-{
-	const char *end = strchr(line, '\n');
-
-	return end ? end + 1 : line + strlen(line);
-}
-
-enum status tree_load(struct tree *t, const char *ns,
-		      void (*take)(void *arg, const struct tree_file *file), void *arg,
-		      int64_t *ret_version, struct error *err)
-{
-	AUTO_STRBUF manifest = STRBUF_INIT;
-	AUTO_STRBUF bytes = STRBUF_INIT;
-	enum status status = read_manifest(t, ns, &manifest, err);
-	int64_t version;
-
-	if (status == STATUS_NOT_FOUND) {
-		*ret_version = 0;
-		return STATUS_OK;
-	}
-	if (status != STATUS_OK)
-		return status;
-	if (sscanf(manifest.buf, "collector-manifest 1 %" SCNd64, &version) != 1)
-		return error_set(
-			err, STATUS_DATA_LOSS,
-			"the manifest of %s is of a form that this program does not know", ns);
-	for (const char *line = next_line(manifest.buf); strncmp(line, "end ", 4) && *line;
-	     line = next_line(line)) {
-		struct expected e;
-		char name[513];
-		if (!parse_line(line, &e, name))
-			return error_set(err, STATUS_DATA_LOSS,
-					 "a line of %s's manifest is odd", ns);
-		e.file.name = name;
-		if (!read_file(t, ns, &e, &bytes))
-			continue;
-		e.file.bytes = bytes_of(bytes.buf, bytes.len);
-		take(arg, &e.file);
-	}
-	*ret_version = version;
-	return STATUS_OK;
-}
-
-enum status tree_namespaces(struct tree *t, void (*found)(void *arg, const char *ns), void *arg,
-			    struct error *err)
-{
-	char *path AUTO_FREE = xasprintf("%s/manifests", t->dir);
-	DIR *dir = opendir(path);
+	char *path AUTO_FREE = xasprintf("%s/manifests", dir);
+	DIR *entries = opendir(path);
 	struct dirent *entry;
 
-	if (!dir && errno == ENOENT)
+	if (!entries && errno == ENOENT)
 		return STATUS_OK;
-	if (!dir)
+	if (!entries)
 		return error_set(err, STATUS_INTERNAL, "cannot read %s: %s", path,
 				 strerror(errno));
-	while ((entry = readdir(dir))) {
+	while ((entry = readdir(entries))) {
 		/* A namespace has no dot: what has one is a temporary or set aside. */
 		char *ns AUTO_FREE = xstrdup(entry->d_name);
 		char *suffix = strstr(ns, ".previous");
@@ -232,63 +97,455 @@ enum status tree_namespaces(struct tree *t, void (*found)(void *arg, const char 
 		if (*ns && names_check_namespace(ns, "", &ignored) == STATUS_OK)
 			found(arg, ns);
 	}
-	closedir(dir);
+	closedir(entries);
+	return STATUS_OK;
+}
+
+/* ------------------------------------------------------- bytes of versions */
+
+static bool is_intact(struct bytes bytes, const struct snapshot_version *v)
+{
+	return bytes.size == v->size && disk_checksum(bytes) == v->checksum;
+}
+
+/* Append @path's content if it is what @v says. */
+static bool read_intact(const char *path, const struct snapshot_version *v, struct strbuf *out)
+{
+	const size_t start = out->len;
+	struct error ignored; /* the caller tries the other copy, and tells */
+
+	if (disk_read(path, MAX_FILE_BYTES, out, &ignored) == STATUS_OK &&
+	    is_intact(bytes_of(out->buf + start, out->len - start), v))
+		return true;
+	strbuf_truncate(out, start);
+	return false;
+}
+
+enum status tree_read(const struct tree *t, const char *name, const struct snapshot_version *v,
+		      struct strbuf *out, struct error *err)
+{
+	char *path AUTO_FREE = version_path(t, name, v->version);
+
+	if (read_intact(path, v, out))
+		return STATUS_OK;
+	return error_set(err, STATUS_DATA_LOSS, "%s is not what was registered", path);
+}
+
+int64_t tree_last_version(const char *dir, const char *ns, const char *name)
+{
+	char *path AUTO_FREE = xasprintf("%s/versions/%s/%s", dir, ns, name);
+	DIR *entries = opendir(path);
+	struct dirent *entry;
+	int64_t last = 0;
+
+	while (entries && (entry = readdir(entries))) {
+		char *end;
+		const long long version = strtoll(entry->d_name, &end, 10);
+		if (!strcmp(end, ".binpb") && version > last)
+			last = version;
+	}
+	if (entries)
+		closedir(entries);
+	return last;
+}
+
+/* ----------------------------------------------------------------- loading */
+
+struct loading {
+	struct tree *tree;
+	struct snapshot_edit *edit;
+};
+
+static void put_version(struct loading *l, const char *name, const struct manifest_line *line)
+{
+	snapshot_edit_put(l->edit, name,
+			  &(struct snapshot_version){.version = line->version,
+						     .at = line->at,
+						     .registered_us = line->unix_us,
+						     .size = line->size,
+						     .checksum = line->checksum});
+}
+
+/* Format 1 knew one version of a file; the ones before are on disk. */
+static void put_older_versions(struct loading *l, const struct manifest_line *latest)
+{
+	struct tree *t = l->tree;
+
+	for (int64_t version = 1; version < latest->version; version++) {
+		char *path AUTO_FREE = version_path(t, latest->name, version);
+		struct manifest_line line = *latest;
+		struct error ignored; /* there is none, then */
+		struct stat st;
+		strbuf_reset(&t->bytes);
+		if (stat(path, &st) ||
+		    disk_read(path, MAX_FILE_BYTES, &t->bytes, &ignored) != STATUS_OK)
+			continue;
+		line.version = version;
+		line.unix_us = version == 1 ? latest->created_us
+					    : (int64_t)st.st_mtim.tv_sec * 1000000 +
+						      st.st_mtim.tv_nsec / 1000;
+		line.size = t->bytes.len;
+		line.checksum = disk_checksum(bytes_of(t->bytes.buf, t->bytes.len));
+		put_version(l, latest->name, &line);
+	}
+}
+
+static void take_line(void *arg, const struct manifest_line *line)
+{
+	struct loading *l = arg;
+
+	switch (line->kind) {
+	case MANIFEST_FILE:
+		if (line->created_us)
+			put_older_versions(l, line);
+		put_version(l, line->name, line);
+		break;
+	case MANIFEST_GONE:
+		snapshot_edit_remove(l->edit, line->name, line->at, line->unix_us);
+		break;
+	case MANIFEST_POLICY:
+		l->edit->policy = line->policy;
+		break;
+	case MANIFEST_FORGOTTEN:
+		l->edit->history_from = line->at;
+		break;
+	}
+}
+
+/* A copy of what is about to be replaced, under another name. */
+static void set_manifest_aside(struct tree *t, const char *path, const char *why)
+{
+	char *aside AUTO_FREE = xasprintf("%s.damaged", path);
+
+	unlink(aside);
+	/* If that fails it is told again at the next start, from the file itself. */
+	(void)link(path, aside);
+	tell(t, aside, why);
+}
+
+/* NOT_FOUND: there is none. DATA_LOSS: of format 1, and damaged. */
+static enum status read_manifest(struct loading *l, const char *path, struct manifest *m,
+				 struct error *err)
+{
+	AUTO_STRBUF text = STRBUF_INIT;
+	enum status status = disk_read(path, MAX_MANIFEST_BYTES, &text, err);
+
+	if (status == STATUS_OK)
+		status = manifest_read(bytes_of(strbuf_str(&text), text.len), take_line, l, m,
+				       err);
+	return status;
+}
+
+/*
+ * Damage hides how many changes there were: each had a line. Whoever knows a
+ * version up to there must learn that the namespace is another.
+ */
+static void note_damaged_lines(struct loading *l, const char *path, const struct manifest *m)
+{
+	char *why AUTO_FREE = xasprintf(
+		"%zu of its lines are damaged; what they say is lost, the rest is served",
+		m->bad_lines);
+
+	set_manifest_aside(l->tree, path, why);
+	l->edit->version += (int64_t)m->bad_lines + 1;
+	l->edit->history_from = l->edit->version;
+}
+
+static enum status load_manifest(struct loading *l, struct error *err)
+{
+	struct tree *t = l->tree;
+	char *path AUTO_FREE = manifest_path(t);
+	char *previous AUTO_FREE = xasprintf("%s.previous", path);
+	struct manifest m = {0};
+	enum status status = read_manifest(l, path, &m, err);
+
+	if (status == STATUS_DATA_LOSS)
+		set_manifest_aside(t, path, "the manifest is damaged; the one before is used");
+	if (status == STATUS_DATA_LOSS || status == STATUS_NOT_FOUND)
+		status = read_manifest(l, previous, &m, err); /* format 1 kept one */
+	if (status != STATUS_OK)
+		return status;
+	l->edit->version = m.at;
+	if (m.bad_lines)
+		note_damaged_lines(l, path, &m);
+	t->policy = l->edit->policy;
+	t->lines = m.lines;
+	t->must_rewrite = m.format == 1 || m.bad_lines || m.is_torn;
+	return STATUS_OK;
+}
+
+static void set_file_aside(struct tree *t, const char *path, const char *why)
+{
+	char *aside AUTO_FREE = xasprintf("%s.damaged", path);
+
+	/* If it cannot be moved it is told again at the next start. */
+	(void)rename(path, aside);
+	tell(t, aside, why);
+}
+
+/* The current copy, or else the version's, from which the current one is mended. */
+static bool read_current(struct tree *t, const struct snapshot_file *f)
+{
+	char *current AUTO_FREE = current_path(t, f->name);
+	char *version AUTO_FREE = version_path(t, f->name, f->newest->version);
+	struct error err;
+
+	strbuf_reset(&t->bytes);
+	if (read_intact(current, f->newest, &t->bytes))
+		return true;
+	if (!read_intact(version, f->newest, &t->bytes)) {
+		set_file_aside(t, current,
+			       "neither it nor its version's copy is what was registered");
+		return false;
+	}
+	if (disk_make_parents(t->dir, current, DISK_LATER, &err) != STATUS_OK ||
+	    disk_write(current, bytes_of(t->bytes.buf, t->bytes.len), DISK_LATER, &err) !=
+		    STATUS_OK)
+		tell(t, current, err.message);
+	return true;
+}
+
+/* Of a removed file there may be one if the daemon was stopped amid the removal. */
+static void drop_current(const struct tree *t, const char *name)
+{
+	char *path AUTO_FREE = current_path(t, name);
+
+	unlink(path);
+}
+
+enum status tree_load(struct tree *t, struct snapshot_edit *edit,
+		      void (*take)(void *arg, const char *name, struct bytes bytes), void *arg,
+		      struct error *err)
+{
+	struct loading l = {t, edit};
+	enum status status = load_manifest(&l, err);
+
+	if (status == STATUS_NOT_FOUND)
+		return STATUS_OK;
+	if (status == STATUS_DATA_LOSS) {
+		/* Nothing is known, then; the versions are still there. */
+		tell(t, t->ns, err->message);
+		return STATUS_OK;
+	}
+	if (status != STATUS_OK)
+		return status;
+	map_for_each (&edit->files, entry) {
+		const struct snapshot_file *f = entry->value;
+		if (f->state == SNAPSHOT_GONE)
+			drop_current(t, f->name);
+		else if (read_current(t, f))
+			take(arg, f->name, bytes_of(t->bytes.buf, t->bytes.len));
+	}
 	return STATUS_OK;
 }
 
 /* -------------------------------------------------------------- committing */
 
-static enum status write_file(struct tree *t, const char *path, struct bytes data,
-			      struct error *err)
+static size_t add_version(struct strbuf *out, const char *name,
+			  const struct snapshot_version *v)
 {
-	enum status status = disk_make_parents(t->dir, path, err);
-
-	return status == STATUS_OK ? disk_write(path, data, err) : status;
+	manifest_add(out, &(struct manifest_line){.kind = MANIFEST_FILE,
+						  .at = v->at,
+						  .version = v->version,
+						  .unix_us = v->registered_us,
+						  .size = v->size,
+						  .checksum = v->checksum,
+						  .name = name});
+	return 1;
 }
 
-/* Keep the manifest that is about to be replaced. */
-static enum status keep_previous(const char *path, struct error *err)
+static size_t add_removal(struct strbuf *out, const struct snapshot_file *f)
 {
-	char *previous AUTO_FREE = xasprintf("%s.previous", path);
-	char *temporary AUTO_FREE = xasprintf("%s.tmp", previous);
+	manifest_add(out, &(struct manifest_line){.kind = MANIFEST_GONE,
+						  .at = f->at,
+						  .unix_us = f->changed_us,
+						  .name = f->name});
+	return 1;
+}
 
-	unlink(temporary);
-	if (link(path, temporary))
-		return errno == ENOENT ? STATUS_OK
-				       : error_set(err, STATUS_INTERNAL, "cannot keep %s: %s",
-						   path, strerror(errno));
-	if (rename(temporary, previous))
-		return error_set(err, STATUS_INTERNAL, "cannot keep %s: %s", path,
-				 strerror(errno));
+static size_t add_policy(struct strbuf *out, const struct snapshot *s)
+{
+	manifest_add(out, &(struct manifest_line){.kind = MANIFEST_POLICY,
+						  .at = s->version,
+						  .policy = s->policy});
+	return 1;
+}
+
+/* The oldest first. */
+static size_t add_history(struct strbuf *out, const struct snapshot_file *f)
+{
+	const struct snapshot_version **versions =
+		xreallocarray(NULL, f->version_count + 1, sizeof(*versions));
+	size_t n = f->version_count, lines = 0;
+
+	for (const struct snapshot_version *v = f->newest; v; v = v->previous)
+		versions[--n] = v;
+	for (size_t i = 0; i < f->version_count; i++)
+		lines += add_version(out, f->name, versions[i]);
+	free(versions);
+	return lines + (f->state == SNAPSHOT_GONE ? add_removal(out, f) : 0);
+}
+
+/* Everything that is known, as one commit. Returns the lines. */
+static size_t put_whole(struct strbuf *out, const struct snapshot *s)
+{
+	size_t lines = add_policy(out, s);
+
+	if (s->history_from) {
+		manifest_add(out, &(struct manifest_line){.kind = MANIFEST_FORGOTTEN,
+							  .at = s->history_from});
+		lines++;
+	}
+	for (size_t i = 0; i < s->file_count; i++)
+		lines += add_history(out, s->files[i]);
+	for (size_t i = 0; i < s->other_count; i++)
+		lines += add_history(out, s->others[i]);
+	manifest_commit(out, s->version, lines);
+	return lines + 1;
+}
+
+/* What the change did, as one commit. Returns the lines. */
+static size_t put_change(const struct tree *t, struct strbuf *out, const struct snapshot *after,
+			 const struct tree_write *writes, size_t count)
+{
+	size_t lines = after->policy == t->policy ? 0 : add_policy(out, after);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct snapshot_file *f = snapshot_find_any(after, writes[i].name);
+		lines += writes[i].bytes.data ? add_version(out, f->name, f->newest)
+					      : add_removal(out, f);
+	}
+	manifest_commit(out, after->version, lines);
+	return lines + 1;
+}
+
+static enum status rewrite(struct tree *t, const char *path, const struct snapshot *after,
+			   struct error *err)
+{
+	AUTO_STRBUF text = STRBUF_INIT;
+	char *previous AUTO_FREE = xasprintf("%s.previous", path);
+	enum status status = disk_make_parents(t->dir, path, DISK_SYNC, err);
+	size_t lines;
+
+	manifest_begin(&text);
+	lines = put_whole(&text, after);
+	if (status == STATUS_OK)
+		status = disk_write(path, bytes_of(text.buf, text.len), DISK_SYNC, err);
+	if (status != STATUS_OK) {
+		/* Without space it was not even renamed. */
+		t->in_doubt |= status != STATUS_RESOURCE_EXHAUSTED;
+		return status;
+	}
+	unlink(previous); /* of format 1, and no use any more */
+	t->must_rewrite = t->in_doubt = false;
+	t->lines = lines;
 	return STATUS_OK;
 }
 
-enum status tree_commit(struct tree *t, const char *ns, int64_t version,
-			const struct tree_file *all, size_t all_count,
-			const struct tree_file *const *changed, size_t changed_count,
-			struct error *err)
+static enum status append(struct tree *t, const char *path, const struct snapshot *after,
+			  const struct tree_write *writes, size_t count, struct error *err)
 {
-	AUTO_STRBUF manifest = STRBUF_INIT;
-	char *path AUTO_FREE = manifest_path(t, ns);
-	enum status status = disk_make_parents(t->dir, path, err);
+	AUTO_STRBUF text = STRBUF_INIT;
+	const size_t lines = put_change(t, &text, after, writes, count);
+	bool restored;
+	enum status status = disk_append(path, bytes_of(text.buf, text.len), &restored, err);
 
-	for (size_t i = 0; i < changed_count && status == STATUS_OK; i++) {
-		char *to AUTO_FREE = version_path(t, ns, changed[i]->name, changed[i]->version);
-		status = write_file(t, to, changed[i]->bytes, err);
+	if (status == STATUS_OK)
+		t->lines += lines;
+	else if (!restored)
+		t->must_rewrite = t->in_doubt = true;
+	return status;
+}
+
+/* The moment at which the change happens. */
+static enum status write_manifest(struct tree *t, const struct snapshot *after,
+				  const struct tree_write *writes, size_t count,
+				  struct error *err)
+{
+	char *path AUTO_FREE = manifest_path(t);
+	const size_t live = after->version_total + after->other_count + count;
+	struct error ignored; /* a longer manifest is no worse */
+
+	if (!t->must_rewrite && t->lines > 2 * live + MIN_DEAD_LINES &&
+	    rewrite(t, path, after, &ignored) == STATUS_OK)
+		return STATUS_OK;
+	return t->must_rewrite ? rewrite(t, path, after, err)
+			       : append(t, path, after, writes, count, err);
+}
+
+static enum status write_versions(struct tree *t, const struct snapshot *after,
+				  const struct tree_write *writes, size_t count,
+				  struct error *err)
+{
+	const enum disk_sync sync = count < SYNC_ALL_FROM ? DISK_SYNC : DISK_LATER;
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+		const struct snapshot_file *f = snapshot_find_any(after, writes[i].name);
+		char *path AUTO_FREE = version_path(t, f->name, f->newest->version);
+		if (!writes[i].bytes.data)
+			continue;
+		status = disk_make_parents(t->dir, path, sync, err);
+		if (status == STATUS_OK)
+			status = disk_write(path, writes[i].bytes, sync, err);
 	}
-	if (status == STATUS_OK)
-		status = keep_previous(path, err);
-	write_manifest(version, all, all_count, &manifest);
-	if (status == STATUS_OK)
-		status = disk_write(path, bytes_of(manifest.buf, manifest.len), err);
+	return status == STATUS_OK && sync == DISK_LATER ? disk_sync_all(t->dir, err) : status;
+}
+
+/* What was written for a change that did not happen. */
+static void drop_versions(struct tree *t, const struct snapshot *after,
+			  const struct tree_write *writes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct snapshot_file *f = snapshot_find_any(after, writes[i].name);
+		char *path AUTO_FREE = version_path(t, f->name, f->newest->version);
+		if (writes[i].bytes.data)
+			unlink(path);
+	}
+}
+
+/* It has happened; a current copy that fails now is mended at the next start. */
+static void write_current(struct tree *t, const struct tree_write *write)
+{
+	char *path AUTO_FREE = current_path(t, write->name);
+	struct error err;
+
+	if (!write->bytes.data)
+		drop_current(t, write->name);
+	else if (disk_make_parents(t->dir, path, DISK_LATER, &err) != STATUS_OK ||
+		 disk_write(path, write->bytes, DISK_LATER, &err) != STATUS_OK)
+		tell(t, path, err.message);
+}
+
+/*
+ * A manifest that may hold the change that failed last must not come to refer to
+ * versions of this one.
+ */
+static enum status settle(struct tree *t, const struct snapshot *before, struct error *err)
+{
+	char *path AUTO_FREE = manifest_path(t);
+
+	return t->in_doubt ? rewrite(t, path, before, err) : STATUS_OK;
+}
+
+enum status tree_commit(struct tree *t, const struct snapshot *before,
+			const struct snapshot *after, const struct tree_write *writes,
+			size_t count, struct error *err)
+{
+	enum status status = settle(t, before, err);
+
 	if (status != STATUS_OK)
 		return status;
-	/* It has happened; a current copy that fails now is mended at the next start. */
-	for (size_t i = 0; i < changed_count; i++) {
-		char *to AUTO_FREE = current_path(t, ns, changed[i]->name);
-		struct error late;
-		if (write_file(t, to, changed[i]->bytes, &late) != STATUS_OK)
-			t->damage(t->arg, to, late.message);
+	status = write_versions(t, after, writes, count, err);
+	if (status == STATUS_OK)
+		status = write_manifest(t, after, writes, count, err);
+	if (status != STATUS_OK) {
+		if (!t->in_doubt)
+			drop_versions(t, after, writes, count);
+		return status;
 	}
+	t->policy = after->policy;
+	for (size_t i = 0; i < count; i++)
+		write_current(t, &writes[i]);
 	return STATUS_OK;
 }

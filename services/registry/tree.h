@@ -1,16 +1,14 @@
 /*
- * The files of a namespace on disk, and the one step that changes them.
+ * The files of one namespace on disk, and the one step that changes them.
  *
- *	<dir>/ns/<namespace>/<path>.binpb                  the current bytes, for people and tools
+ *	<dir>/manifests/<namespace>                        what happened, see manifest.h
  *	<dir>/versions/<namespace>/<path>/<version>.binpb  every version's bytes
- *	<dir>/manifests/<namespace>                        which version of each file holds, with
- *	                                                   sizes and checksums, and its own
- *	<dir>/manifests/<namespace>.previous               the manifest before
+ *	<dir>/ns/<namespace>/<path>.binpb                  the current bytes, for people and tools
  *
- * A change writes and syncs the new versions first; renaming the new manifest is
- * what makes it happen, all of it or nothing. The current tree follows and is
- * mended at the next start. What turns out damaged is set aside as *.damaged and
- * told; the rest is served. Not thread-safe: the catalog serialises changes.
+ * A change writes and syncs the new versions first; its commit at the manifest's
+ * end is what makes it happen, all of it or nothing. The current tree follows and
+ * is mended at the next start. What turns out damaged is set aside as *.damaged
+ * and told; the rest is served. Not thread-safe: the catalog serialises changes.
  */
 #ifndef SERVICES_REGISTRY_TREE_H
 #define SERVICES_REGISTRY_TREE_H
@@ -20,40 +18,55 @@
 
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "common/base/strbuf.h"
+#include "services/registry/snapshot.h"
 
 struct tree;
 
-struct tree_file {
-	const char *name; /* "shop/v1/order.proto" */
-	int64_t version;  /* from 1 */
-	int64_t created_us, updated_us;
-	struct bytes bytes; /* valid during a load callback, or given by the caller */
+/* Told of everything that was set aside or could not be mended; borrowed. */
+struct tree_damage {
+	void (*tell)(void *arg, const char *path, const char *why);
+	void *arg;
 };
 
-/* Told once for everything that was set aside; @path and @why are borrowed. */
-typedef void tree_damage(void *arg, const char *path, const char *why);
+/* Call @found with every namespace that has a manifest, perhaps twice. */
+enum status tree_namespaces(const char *dir, void (*found)(void *arg, const char *ns),
+			    void *arg, struct error *err) MUST_CHECK;
 
-/* @dir exists. Blocks on disk, as all functions here. */
-struct tree *tree_open(const char *dir, tree_damage *damage, void *arg);
-void tree_close(struct tree *t);
-
-/* The namespaces that have a manifest: @found is called for each. */
-enum status tree_namespaces(struct tree *t, void (*found)(void *arg, const char *ns), void *arg,
-			    struct error *err) MUST_CHECK;
-
-/* Call @take for every file of @ns. *ret_version is the namespace's version, 0: none yet. */
-enum status tree_load(struct tree *t, const char *ns,
-		      void (*take)(void *arg, const struct tree_file *file), void *arg,
-		      int64_t *ret_version, struct error *err) MUST_CHECK;
+/* @dir exists; @damage is borrowed for the tree's life. Nothing is read yet. */
+struct tree *tree_new(const char *dir, const char *ns, const struct tree_damage *damage);
+void tree_free(struct tree *t);
 
 /*
- * Make @all (every file of the namespace after the change) the truth; those in
- * @changed, a part of @all by name, are written. OK: it is on disk for good.
- * INTERNAL, RESOURCE_EXHAUSTED (no space): nothing changed.
+ * Read the manifest into @edit, then call @take with the bytes of every file
+ * that is not removed, unless they are damaged. The namespace's version is past
+ * all that damage may have hidden. Without a manifest it is 0.
+ * FAILED_PRECONDITION: a newer program wrote it. INTERNAL: what the system said.
  */
-enum status tree_commit(struct tree *t, const char *ns, int64_t version,
-			const struct tree_file *all, size_t all_count,
-			const struct tree_file *const *changed, size_t changed_count,
-			struct error *err) MUST_CHECK;
+enum status tree_load(struct tree *t, struct snapshot_edit *edit,
+		      void (*take)(void *arg, const char *name, struct bytes bytes), void *arg,
+		      struct error *err) MUST_CHECK;
+
+/* A file that a change touches, and its new bytes; NULL data: it is removed. */
+struct tree_write {
+	const char *name;
+	struct bytes bytes;
+};
+
+/*
+ * Make @after the truth, which differs from @before, the truth so far, in @writes
+ * and perhaps the policy. OK: it is on disk for good. RESOURCE_EXHAUSTED (no
+ * space), INTERNAL: nothing changed.
+ */
+enum status tree_commit(struct tree *t, const struct snapshot *before,
+			const struct snapshot *after, const struct tree_write *writes,
+			size_t count, struct error *err) MUST_CHECK;
+
+/* The bytes of a version, appended to @out. DATA_LOSS: they are damaged, or away. Any thread. */
+enum status tree_read(const struct tree *t, const char *name, const struct snapshot_version *v,
+		      struct strbuf *out, struct error *err) MUST_CHECK;
+
+/* The highest number of a version that is on disk, whether it was committed or not. */
+int64_t tree_last_version(const char *dir, const char *ns, const char *name);
 
 #endif

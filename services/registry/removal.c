@@ -1,0 +1,161 @@
+/* Removing a file; setting a policy. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "common/reflect/pool.h"
+#include "services/registry/catalog.h"
+#include "services/registry/dependents.h"
+#include "services/registry/registrar.h"
+
+/* One removal under way. */
+struct removing {
+	struct registrar *registrar;
+	const struct registrar_removal *removal;
+	struct arena *arena;
+	struct breakages *users;
+	struct error *err;
+	struct snapshot *before;
+	struct pool *after;
+	struct map names; /* the file's alone */
+};
+
+static enum status find(struct removing *r)
+{
+	const char *name = r->removal->file_name;
+	const struct snapshot_file *f = snapshot_find_any(r->before, name);
+
+	if (pool_file(catalog_builtins(r->registrar->catalog), name, strlen(name)))
+		return error_field(r->err, "file_name", "%s is built in", name);
+	if (!f || f->state == SNAPSHOT_GONE)
+		return error_set(r->err, STATUS_NOT_FOUND,
+				 "file %s is not registered in namespace %s", name,
+				 r->removal->ns);
+	map_put(&r->names, name, (void *)f);
+	return STATUS_OK;
+}
+
+/* True: other files import it. */
+static bool add_importers(struct removing *r)
+{
+	size_t count;
+	const struct pool_file *const *importers =
+		dependents_of(r->before->pool, &r->names, DEPENDENTS_DIRECT, r->arena, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		char *user AUTO_FREE = xasprintf("file %s", importers[i]->name);
+		breakages_add(r->users, &(struct breakage){.rule = BREAKAGE_RULE_IMPORT,
+							   .path = r->removal->file_name,
+							   .description = "it is imported",
+							   .file_name = r->removal->file_name,
+							   .user = user});
+	}
+	return count > 0;
+}
+
+static enum status add_users(struct removing *r)
+{
+	const struct registrar_change change = {.ns = r->removal->ns,
+						.before = r->before->pool,
+						.after = r->after,
+						.file_names = &r->removal->file_name,
+						.file_count = 1,
+						.deadline_ns = r->removal->deadline_ns};
+
+	if (!r->registrar->check_users)
+		return STATUS_OK;
+	return r->registrar->check_users(r->registrar->arg, &change, r->users, r->err);
+}
+
+static enum status commit(struct removing *r, int64_t *ret_version)
+{
+	const struct tree_write removed = {r->removal->file_name, {NULL, 0}};
+	struct snapshot_edit edit;
+	struct snapshot *after;
+	enum status status;
+
+	snapshot_edit_init(&edit, r->before);
+	edit.version++;
+	snapshot_edit_remove(&edit, r->removal->file_name, edit.version,
+			     (int64_t)clock_unix_us());
+	after = snapshot_edit_finish(&edit, r->after);
+	status = catalog_commit(r->registrar->catalog, r->removal->ns, after, &removed, 1,
+				r->err);
+	if (status == STATUS_OK)
+		*ret_version = after->version;
+	snapshot_unref(after);
+	return status;
+}
+
+static enum status run(struct removing *r, int64_t *ret_version)
+{
+	const unsigned flags = r->removal->flags;
+	enum status status = find(r);
+	int64_t version = r->before->version;
+	bool is_imported;
+
+	if (status != STATUS_OK)
+		return status;
+	is_imported = add_importers(r);
+	if (!is_imported) {
+		r->after = dependents_without(catalog_builtins(r->registrar->catalog),
+					      r->before->pool, &r->names);
+		status = add_users(r);
+	}
+	if (status == STATUS_OK && !(flags & REGISTRAR_VALIDATE_ONLY)) {
+		if (r->users->total && (is_imported || !(flags & REGISTRAR_FORCE)))
+			return breakages_refuse(r->users, r->err);
+		status = commit(r, &version);
+	}
+	if (status == STATUS_OK)
+		*ret_version = version;
+	return status;
+}
+
+enum status registrar_unregister(struct registrar *registrar,
+				 const struct registrar_removal *removal, struct arena *arena,
+				 struct breakages *users, int64_t *ret_version,
+				 struct error *err)
+{
+	struct removing r = {.registrar = registrar,
+			     .removal = removal,
+			     .arena = arena,
+			     .users = users,
+			     .err = err};
+	enum status status =
+		catalog_lock(registrar->catalog, removal->ns, removal->deadline_ns, err);
+
+	if (status != STATUS_OK)
+		return status;
+	r.before = catalog_snapshot(registrar->catalog, removal->ns);
+	status = run(&r, ret_version);
+	catalog_unlock(registrar->catalog, removal->ns);
+	map_release(&r.names, NULL);
+	pool_unref(r.after);
+	snapshot_unref(r.before);
+	return status;
+}
+
+enum status registrar_set_policy(struct registrar *r, const char *ns, enum policy policy,
+				 uint64_t deadline_ns, struct error *err)
+{
+	enum status status = catalog_lock(r->catalog, ns, deadline_ns, err);
+	struct snapshot *before, *after;
+	struct snapshot_edit edit;
+
+	if (status != STATUS_OK)
+		return status;
+	before = catalog_snapshot(r->catalog, ns);
+	if (before->policy != policy) {
+		snapshot_edit_init(&edit, before);
+		edit.policy = policy;
+		after = snapshot_edit_finish(&edit, before->pool);
+		status = catalog_commit(r->catalog, ns, after, NULL, 0, err);
+		snapshot_unref(after);
+	}
+	snapshot_unref(before);
+	catalog_unlock(r->catalog, ns);
+	return status;
+}
