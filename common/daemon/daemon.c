@@ -154,6 +154,11 @@ void daemon_set_number(struct daemon *d, const char *name, int64_t value)
 	numbers_set(d->numbers, name, value);
 }
 
+void daemon_add_problem(struct daemon *d, const char *text)
+{
+	numbers_add_problem(d->numbers, text);
+}
+
 void daemon_set_ready(struct daemon *d, bool ready)
 {
 	pthread_mutex_lock(&d->mu);
@@ -339,6 +344,8 @@ static void block_signals(sigset_t *ret_ours)
 	sigaddset(ret_ours, SIGINT);
 	pthread_sigmask(SIG_BLOCK, ret_ours, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ,
+	       SIG_IGN); /* writes past a limit on file sizes fail, as on a full disk */
 }
 
 static void wait_for_signal(struct daemon *d, const sigset_t *ours)

@@ -104,6 +104,12 @@ void daemon_set_ready(struct daemon *d, bool ready);
 void daemon_set_number(struct daemon *d, const char *name, int64_t value);
 
 /*
+ * Something that a person should look at while the daemon serves all the same,
+ * for GetStats; it is told until the daemon ends. Any thread.
+ */
+void daemon_add_problem(struct daemon *d, const char *text);
+
+/*
  * Run @tick(@arg) on the daemon's event thread after @delay_ms and then every
  * @interval_ms (0: once), until close. It must not block for long.
  */

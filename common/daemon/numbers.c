@@ -20,8 +20,10 @@ struct numbers {
 	const char *daemon_name;
 	struct rpc_server *server;
 	uint64_t started_us;
-	pthread_mutex_t mu; /* values */
+	pthread_mutex_t mu; /* what follows */
 	struct map values;  /* name -> int64_t, owned */
+	char *problems[NUMBERS_MAX_PROBLEMS];
+	size_t problem_count;
 };
 
 /* The second figure of /proc/self/statm is the resident set in pages. */
@@ -81,6 +83,16 @@ static void put_numbers(struct numbers *n, struct arena *arena,
 	pthread_mutex_unlock(&n->mu);
 }
 
+static void put_problems(struct numbers *n, struct arena *arena,
+			 Collector__GetStatsResponse *reply)
+{
+	pthread_mutex_lock(&n->mu);
+	reply->problems = arena_alloc(arena, (n->problem_count + 1) * sizeof(*reply->problems));
+	for (size_t i = 0; i < n->problem_count; i++)
+		reply->problems[reply->n_problems++] = arena_strdup(arena, n->problems[i]);
+	pthread_mutex_unlock(&n->mu);
+}
+
 static void get_stats(Collector__DaemonService_Service *service,
 		      const Collector__GetStatsRequest *request,
 		      Collector__GetStatsResponse_Closure reply_to, void *call)
@@ -102,6 +114,7 @@ static void get_stats(Collector__DaemonService_Service *service,
 	reply.live_calls = (int64_t)rpc_stats_live_calls(rpc_server_stats(n->server));
 	put_methods(n, rpc_arena(call), &reply);
 	put_numbers(n, rpc_arena(call), &reply);
+	put_problems(n, rpc_arena(call), &reply);
 	reply_to(&reply, call);
 }
 
@@ -125,6 +138,8 @@ void numbers_free(struct numbers *n)
 	if (!n)
 		return;
 	map_release(&n->values, free);
+	for (size_t i = 0; i < n->problem_count; i++)
+		free(n->problems[i]);
 	pthread_mutex_destroy(&n->mu);
 	free(n);
 }
@@ -141,5 +156,17 @@ void numbers_set(struct numbers *n, const char *name, int64_t value)
 	}
 	if (slot)
 		*slot = value;
+	pthread_mutex_unlock(&n->mu);
+}
+
+void numbers_add_problem(struct numbers *n, const char *text)
+{
+	size_t i = 0;
+
+	pthread_mutex_lock(&n->mu);
+	while (i < n->problem_count && strcmp(n->problems[i], text) != 0)
+		i++;
+	if (i == n->problem_count && i < NUMBERS_MAX_PROBLEMS)
+		n->problems[n->problem_count++] = xstrdup(text);
 	pthread_mutex_unlock(&n->mu);
 }

@@ -10,7 +10,7 @@
 struct numbers;
 struct rpc_server;
 
-enum { NUMBERS_MAX = 256 }; /* names beyond it are ignored */
+enum { NUMBERS_MAX = 256, NUMBERS_MAX_PROBLEMS = 100 }; /* further ones are ignored */
 
 /* @daemon_name is borrowed. Adds the service to @server. */
 struct numbers *numbers_new(const char *daemon_name, struct rpc_server *server);
@@ -18,5 +18,8 @@ struct numbers *numbers_new(const char *daemon_name, struct rpc_server *server);
 /* After the server is freed. */
 void numbers_free(struct numbers *n);
 void numbers_set(struct numbers *n, const char *name, int64_t value);
+
+/* @text is copied, and kept once. */
+void numbers_add_problem(struct numbers *n, const char *text);
 
 #endif

@@ -124,7 +124,7 @@ static void put_number(json_t *object, const char *key, long long value)
 static json_t *daemon_row(struct view *v, const struct display_daemon *daemon, size_t call)
 {
 	const struct error *err;
-	const json_t *stats = gather_reply(v->gather, call, &err), *method;
+	const json_t *stats = gather_reply(v->gather, call, &err), *method, *problem;
 	json_t *row = json_pack("{s:s, s:s}", "name", daemon->name, "address", daemon->address);
 	long long calls = 0, errors = 0;
 	size_t i;
@@ -150,8 +150,11 @@ static json_t *daemon_row(struct view *v, const struct display_daemon *daemon, s
 	put_number(row, "calls", calls);
 	put_number(row, "errors", errors);
 	put(row, "numbers", json_deep_copy(json_object_get(stats, "numbers")));
+	put(row, "problems", json_deep_copy(json_object_get(stats, "problems")));
 	line(v, "  %-10s  up at %s, %lld calls, %lld errors, %.1f MiB", daemon->name,
 	     daemon->address, calls, errors, (double)number_of(stats, "memoryBytes") / 1048576);
+	json_array_foreach(json_object_get(stats, "problems"), i, problem)
+		line(v, "    problem: %s", json_string_value(problem));
 	return row;
 }
 

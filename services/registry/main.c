@@ -13,10 +13,13 @@ struct registry {
 	struct registry_rpc *rpc;
 };
 
-static void log_damage(void *arg, const char *path, const char *why)
+/* Also while it serves: a current copy that cannot be written. */
+static void tell_damage(void *arg, const char *path, const char *why)
 {
-	(void)arg;
-	log_warn("%s: %s; set aside, the rest is served", path, why);
+	char *text AUTO_FREE = xasprintf("%s: %s", path, why);
+
+	log_warn("%s; the rest is served", text);
+	daemon_add_problem(arg, text);
 }
 
 static enum status open_registry(struct daemon *d, const void *config, void **ret_state,
@@ -26,7 +29,7 @@ static enum status open_registry(struct daemon *d, const void *config, void **re
 	enum status status;
 
 	(void)config;
-	r->damage = (struct tree_damage){log_damage, NULL};
+	r->damage = (struct tree_damage){tell_damage, d};
 	status = catalog_open(daemon_data_dir(d), &r->damage, &r->catalog, err);
 	if (status != STATUS_OK) {
 		free(r);

@@ -29,8 +29,7 @@ Collector__Status *registry_rpc_ok(struct arena *arena);
 enum status registry_rpc_check_writer(const char *ns, void *call, struct error *err) MUST_CHECK;
 
 /* End the call with @err, and the breakages that it was refused for in its details. */
-void registry_rpc_refuse(void *call, const struct error *err,
-			 const struct breakages *breakages);
+void registry_rpc_refuse(void *call, const struct error *err, const struct breakages *list);
 
 /* The breakages as messages, in their arena. */
 Collector__Breakage **registry_rpc_breakages(const struct breakages *list, size_t *ret_count);
