@@ -196,6 +196,7 @@ REGISTRY_SRC := \
 	services/registry/change_rpc.c \
 	services/registry/dependents.c \
 	services/registry/disk.c \
+	services/registry/feed.c \
 	services/registry/import_order.c \
 	services/registry/list_rpc.c \
 	services/registry/lookup_rpc.c \
@@ -208,7 +209,8 @@ REGISTRY_SRC := \
 	services/registry/rpc.c \
 	services/registry/service_file.c \
 	services/registry/snapshot.c \
-	services/registry/tree.c
+	services/registry/tree.c \
+	services/registry/watch_rpc.c
 
 REPO_SRC := \
 	services/repo/batch_rpc.c \
@@ -303,6 +305,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_search.c \
 	tests/unit/registry/test_catalog.c \
+	tests/unit/registry/test_feed.c \
 	tests/unit/registry/test_manifest.c \
 	tests/unit/registry/test_registrar.c \
 	tests/unit/registry/test_snapshot.c \

@@ -102,6 +102,13 @@ void rpc_release(void *call);
 /* Messages that reply() queued and the client has not taken yet. */
 unsigned rpc_backlog(void *call);
 
+/*
+ * Call @notify(@arg), on a loop thread, whenever a queued message was taken: for
+ * those who send the next only then. It must not block; @arg lives as long as
+ * the call. Set before the first reply().
+ */
+void rpc_on_sent(void *call, void (*notify)(void *arg), void *arg);
+
 /* Per-call state of a streaming method; @drop (may be NULL) frees it at the end. */
 void rpc_set_user(void *call, void *user, void (*drop)(void *));
 void *rpc_user(void *call);

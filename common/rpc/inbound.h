@@ -90,6 +90,8 @@ struct rpc_call {
 	bool watched, closed, ended, read_failed, half_closed;
 	void (*notify)(void *arg);
 	void *notify_arg;
+	void (*sent)(void *arg);
+	void *sent_arg;
 	bool notifying;
 	pthread_t notifier;
 

@@ -271,6 +271,16 @@ unsigned rpc_backlog(void *call)
 	return queued;
 }
 
+void rpc_on_sent(void *call, void (*notify)(void *arg), void *arg)
+{
+	struct rpc_call *c = call;
+
+	pthread_mutex_lock(&c->mutex);
+	c->sent = notify;
+	c->sent_arg = arg;
+	pthread_mutex_unlock(&c->mutex);
+}
+
 void rpc_set_user(void *call, void *user, void (*drop)(void *))
 {
 	struct rpc_call *c = call;

@@ -230,7 +230,21 @@ static void service_closed(struct rpc_call *c, bool cancelled)
 	rpc_call_flush(c);
 }
 
+static void service_sent(struct rpc_call *c)
+{
+	void (*notify)(void *);
+	void *arg;
+
+	pthread_mutex_lock(&c->mutex);
+	notify = c->sent;
+	arg = c->sent_arg;
+	pthread_mutex_unlock(&c->mutex);
+	if (notify)
+		notify(arg);
+}
+
 const struct rpc_call_ops rpc_service_ops = {
 	.message = service_message,
+	.sent = service_sent,
 	.closed = service_closed,
 };

@@ -19,7 +19,8 @@ enum { LOCKS = 64 };
 
 struct space {
 	struct tree *tree;         /* of who has the namespace's lock */
-	struct snapshot *snapshot; /* catalog.mu */
+	struct snapshot *snapshot; /* catalog.mu, as the generation */
+	uint64_t generation;       /* of its last change */
 };
 
 struct catalog {
@@ -28,8 +29,11 @@ struct catalog {
 	struct pool *builtins;
 	struct snapshot *empty;         /* what a namespace is before anything happens */
 	pthread_mutex_t changes[LOCKS]; /* by the hash of the namespace; taken before mu */
-	pthread_mutex_t mu;             /* spaces */
-	struct map spaces;              /* namespace -> struct space, owned; never shrinks */
+	void (*notify)(void *arg);      /* NULL: nobody listens */
+	void *notify_arg;
+	pthread_mutex_t mu;  /* what follows */
+	struct map spaces;   /* namespace -> struct space, owned; never shrinks */
+	uint64_t generation; /* of the last change of any */
 };
 
 static void free_space(void *p)
@@ -108,6 +112,7 @@ static enum status load_namespace(struct catalog *c, const char *ns, struct erro
 	if (status == STATUS_OK) {
 		struct pool *pool = link_files(c, &l);
 		s->snapshot = snapshot_edit_finish(&edit, pool);
+		s->generation = ++c->generation;
 		pool_unref(pool);
 		map_put(&c->spaces, ns, s);
 	} else {
@@ -225,6 +230,32 @@ const char *const *catalog_namespaces(struct catalog *c, struct arena *arena, si
 	return names;
 }
 
+const char *const *catalog_changed_since(struct catalog *c, uint64_t generation,
+					 struct arena *arena, size_t *ret_count,
+					 uint64_t *ret_generation)
+{
+	const char **names;
+	size_t count = 0;
+
+	pthread_mutex_lock(&c->mu);
+	names = arena_alloc(arena, (c->spaces.count + 1) * sizeof(*names));
+	map_for_each (&c->spaces, e) {
+		if (((struct space *)e->value)->generation > generation)
+			names[count++] = arena_strdup(arena, e->key);
+	}
+	*ret_generation = c->generation;
+	pthread_mutex_unlock(&c->mu);
+	qsort(names, count, sizeof(*names), by_name);
+	*ret_count = count;
+	return names;
+}
+
+void catalog_on_change(struct catalog *c, void (*notify)(void *arg), void *arg)
+{
+	c->notify = notify;
+	c->notify_arg = arg;
+}
+
 /* Stays where it is once it is there. NULL: nothing ever happened in @ns. */
 static struct space *space_of(struct catalog *c, const char *ns)
 {
@@ -333,7 +364,10 @@ enum status catalog_commit(struct catalog *c, const char *ns, struct snapshot *a
 		return status;
 	pthread_mutex_lock(&c->mu);
 	s->snapshot = snapshot_ref(after);
+	s->generation = ++c->generation;
 	pthread_mutex_unlock(&c->mu);
 	snapshot_unref(before);
+	if (c->notify)
+		c->notify(c->notify_arg);
 	return STATUS_OK;
 }

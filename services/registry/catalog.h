@@ -44,6 +44,20 @@ struct pool *catalog_builtins(struct catalog *c);
 const char *const *catalog_namespaces(struct catalog *c, struct arena *arena,
 				      size_t *ret_count);
 
+/*
+ * The namespaces that changed after @generation, a number that grows with every
+ * change of any, ordered; in @arena. 0: all in which anything ever happened.
+ */
+const char *const *catalog_changed_since(struct catalog *c, uint64_t generation,
+					 struct arena *arena, size_t *ret_count,
+					 uint64_t *ret_generation);
+
+/*
+ * Call @notify(@arg) after every change, on the thread that made it, which holds
+ * the namespace's lock. Before there are any.
+ */
+void catalog_on_change(struct catalog *c, void (*notify)(void *arg), void *arg);
+
 /* The bytes of a version of a file of @ns. DATA_LOSS: they are damaged. */
 enum status catalog_read(struct catalog *c, const char *ns, const char *name,
 			 const struct snapshot_version *v, struct strbuf *out,

@@ -40,6 +40,11 @@ static enum status open_registry(struct daemon *d, const void *config, void **re
 	return STATUS_OK;
 }
 
+static void drain_registry(void *state)
+{
+	registry_rpc_drain(((struct registry *)state)->rpc);
+}
+
 static void close_registry(void *state)
 {
 	struct registry *r = state;
@@ -53,6 +58,7 @@ static const struct daemon_spec spec = {
 	.name = DAEMON_REGISTRY,
 	.summary = "Registers protobuf types and services, keeps them as a tree of files.",
 	.open = open_registry,
+	.drain = drain_registry,
 	.close = close_registry,
 };
 

@@ -225,18 +225,26 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog)
 			    .validate_method = validate_method,
 			    .get_descriptors = get_descriptors},
 		.registrar = {.catalog = catalog},
+		.watches = registry_watches_new(catalog),
 		.reflection = {reflection_snapshot, r},
 	};
 	registry_rpc_set_list_methods(r);
 	registry_rpc_set_register_methods(r);
 	registry_rpc_set_change_methods(r);
+	registry_rpc_set_watch_methods(r);
 	registry_rpc_set_lookup_methods(r);
 	rpc_server_add(daemon_server(d), &r->service.base, policies);
 	rpc_server_set_reflection(daemon_server(d), &r->reflection);
 	return r;
 }
 
+void registry_rpc_drain(struct registry_rpc *r)
+{
+	registry_watches_end(r->watches);
+}
+
 void registry_rpc_free(struct registry_rpc *r)
 {
+	registry_watches_free(r->watches);
 	free(r);
 }

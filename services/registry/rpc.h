@@ -10,4 +10,7 @@ struct registry_rpc;
 struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog);
 void registry_rpc_free(struct registry_rpc *r);
 
+/* The daemon is about to stop: end what would not end by itself. */
+void registry_rpc_drain(struct registry_rpc *r);
+
 #endif

@@ -12,10 +12,12 @@
 #include "services/registry/registrar.h"
 
 struct catalog;
+struct registry_watches;
 
 struct registry_rpc {
 	Collector__CollectorRegistry_Service service; /* first: what a method is given */
 	struct registrar registrar;
+	struct registry_watches *watches;
 	struct rpc_reflection_source reflection;
 };
 
@@ -45,6 +47,18 @@ void registry_rpc_set_register_methods(struct registry_rpc *r);
 
 /* Unregister, GetPolicy, SetPolicy. */
 void registry_rpc_set_change_methods(struct registry_rpc *r);
+
+/* Watch. */
+void registry_rpc_set_watch_methods(struct registry_rpc *r);
+
+/* Those who watch @catalog, which is borrowed and tells of its changes from now on. */
+struct registry_watches *registry_watches_new(struct catalog *catalog);
+
+/* UNAVAILABLE for all, and for those to come. */
+void registry_watches_end(struct registry_watches *all);
+
+/* After the server is stopped: no call is left. */
+void registry_watches_free(struct registry_watches *all);
 
 /* LookupMessage, LookupEnum, LookupMethod, LookupExtension. */
 void registry_rpc_set_lookup_methods(struct registry_rpc *r);
