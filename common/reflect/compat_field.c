@@ -314,8 +314,7 @@ static void check_cpp_string(struct compat *c, const struct pool_field *was,
 {
 	const char *from = ctype_name(was), *to = ctype_name(is);
 
-	if (!is_text(was) || !is_text(is) || are_both_in_map_entries(was, is) ||
-	    !strcmp(from, to))
+	if (!is_text(was) || !is_text(is) || !strcmp(from, to))
 		return;
 	/* C++ never had pieces: it makes strings of them. */
 	if (was->ctype == CTYPE_STRING_PIECE && !strcmp(to, "STRING"))

@@ -2,10 +2,9 @@
 """common/reflect/compat.h against `buf breaking`: run.py BUF FINDINGS [NAME...]
 
 Every pair of versions in cases/*.txt is compiled by protoc and given to both. At
-each level both must find the same rules broken at the same symbols, and the
-weakest level that is broken must be what the case says. Together the cases must
-break every rule that buf has at these levels, and each rule must be kept, too,
-by a change that comes near it: that is for the reader of the cases.
+each level both must find the same rules broken at the same symbols, the weakest
+level that is broken must be what the case says, and all after it must be broken,
+too. Together the cases must break every rule that buf has at these levels.
 
 A file of cases:
 
@@ -115,6 +114,9 @@ class Run:
             wrong += [f"{level}: only we find {rule} {path} (x{n})"
                       for (rule, path), n in sorted((ours - theirs[level]).items())]
             self.broken_rules.update(rule for rule, _ in theirs[level])
+        broken = [bool(theirs[level]) for level in LEVELS]
+        if broken != sorted(broken):
+            wrong.append("what breaks at a level does not break at the next")
         return wrong
 
     def check_or_explain(self, case):

@@ -316,22 +316,31 @@ static void make_file(struct strbuf *out, uint64_t type, const char *text)
 	wire_add_bytes(out, 4, bytes_of(message.buf, message.len));
 }
 
-/* protoc has one way to escape; other compilers have others. */
-START_TEST(defaults_of_bytes_are_compared_unescaped)
+/* protoc has one way to write a value; other compilers have others. */
+START_TEST(defaults_are_compared_by_their_values)
 {
 	static const struct {
+		enum pool_type type;
 		const char *before, *after;
 		bool same;
 	} cases[] = {
-		{"\\001\\n\\t\\\"", "\\x01\\012\\x9\"", true},
-		{"\\a\\b\\f\\n\\r\\t\\v\\?\\'", "\\007\\010\\014\\n\\015\\011\\013?'", true},
-		{"\\0011", "\\11", false},
-		{"\\x41g", "Ag", true},
-		{"\\377", "\\xFF", true},
-		{"\\377", "\\xFE", false},
-		{"\\000a", "\\000b", false},
-		{"a\\", "a\\\\", true},
-		{"a", "", false},
+		{POOL_TYPE_BYTES, "\\001\\n\\t\\\"", "\\x01\\012\\x9\"", true},
+		{POOL_TYPE_BYTES, "\\a\\b\\f\\n\\r\\t\\v\\?\\'",
+		 "\\007\\010\\014\\n\\015\\011\\013?'", true},
+		{POOL_TYPE_BYTES, "\\0011", "\\11", false},
+		{POOL_TYPE_BYTES, "\\x41g", "Ag", true},
+		{POOL_TYPE_BYTES, "\\377", "\\xFF", true},
+		{POOL_TYPE_BYTES, "\\377", "\\xFE", false},
+		{POOL_TYPE_BYTES, "\\000a", "\\000b", false},
+		{POOL_TYPE_BYTES, "a\\", "a\\\\", true},
+		{POOL_TYPE_BYTES, "a", "", false},
+		{POOL_TYPE_STRING, "\\n", "\\012", false},
+		{POOL_TYPE_FLOAT, "0.1", "0.10000000149", true},
+		{POOL_TYPE_DOUBLE, "0.1", "0.10000000149", false},
+		{POOL_TYPE_DOUBLE, "1e3", "1000.0", true},
+		{POOL_TYPE_DOUBLE, "-inf", "inf", false},
+		{POOL_TYPE_UINT64, "0x10", "16", true},
+		{POOL_TYPE_INT32, "-0", "0", true},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -339,8 +348,8 @@ START_TEST(defaults_of_bytes_are_compared_unescaped)
 		AUTO_STRBUF after = STRBUF_INIT;
 		struct pool *p, *q;
 
-		make_file(&before, POOL_TYPE_BYTES, cases[i].before);
-		make_file(&after, POOL_TYPE_BYTES, cases[i].after);
+		make_file(&before, cases[i].type, cases[i].before);
+		make_file(&after, cases[i].type, cases[i].after);
 		p = extend(pool_new(), &before);
 		q = extend(pool_new(), &after);
 		ck_assert_msg(!strcmp(summary(compat_check(p, q, COMPAT_WIRE, PLENTY, &arena)),
@@ -485,7 +494,7 @@ int main(void)
 		one_file_alone,
 		the_first_findings_are_given_and_no_more,
 		a_sentence_is_cut_between_characters,
-		defaults_of_bytes_are_compared_unescaped,
+		defaults_are_compared_by_their_values,
 		options_may_come_in_pieces,
 		what_depends_on_a_replaced_file_is_looked_at,
 		thousands_of_fields_and_values,
