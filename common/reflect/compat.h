@@ -5,8 +5,9 @@
  * A message, enum, service or method of the old files is compared with what has
  * its full name in the new ones, in whatever file; a field with the one of its
  * number, an extension with the one of its number and extendee. So at WIRE and
- * WIRE_JSON symbols may move between files. Nor does it matter there that
- * something is gone as a whole: nobody can misread what is not there.
+ * WIRE_JSON symbols may move between files. Nor does it matter there that a
+ * message, enum, service or method is gone as a whole: nobody can misread what is
+ * not there. Who still uses it is for the caller to know.
  *
  * SOURCE is buf's category FILE, not its PACKAGE: it promises that generated code
  * still compiles, in any language, and in C, C++ and Python it is by the file
@@ -35,8 +36,7 @@ struct pool_file;
 enum compat_level {
 	COMPAT_WIRE = 1,      /* what was written in binary can be read */
 	COMPAT_WIRE_JSON = 2, /* ... in binary or as JSON */
-	COMPAT_SOURCE =
-		4, /* ... and code generated before compiles with code generated after */
+	COMPAT_SOURCE = 4,    /* ... and generated code still compiles */
 };
 enum { COMPAT_ANY_LEVEL = COMPAT_WIRE | COMPAT_WIRE_JSON | COMPAT_SOURCE };
 

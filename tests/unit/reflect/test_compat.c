@@ -320,27 +320,27 @@ static void make_file(struct strbuf *out, uint64_t type, const char *text)
 START_TEST(defaults_are_compared_by_their_values)
 {
 	static const struct {
-		enum pool_type type;
 		const char *before, *after;
+		enum pool_type type;
 		bool same;
 	} cases[] = {
-		{POOL_TYPE_BYTES, "\\001\\n\\t\\\"", "\\x01\\012\\x9\"", true},
-		{POOL_TYPE_BYTES, "\\a\\b\\f\\n\\r\\t\\v\\?\\'",
-		 "\\007\\010\\014\\n\\015\\011\\013?'", true},
-		{POOL_TYPE_BYTES, "\\0011", "\\11", false},
-		{POOL_TYPE_BYTES, "\\x41g", "Ag", true},
-		{POOL_TYPE_BYTES, "\\377", "\\xFF", true},
-		{POOL_TYPE_BYTES, "\\377", "\\xFE", false},
-		{POOL_TYPE_BYTES, "\\000a", "\\000b", false},
-		{POOL_TYPE_BYTES, "a\\", "a\\\\", true},
-		{POOL_TYPE_BYTES, "a", "", false},
-		{POOL_TYPE_STRING, "\\n", "\\012", false},
-		{POOL_TYPE_FLOAT, "0.1", "0.10000000149", true},
-		{POOL_TYPE_DOUBLE, "0.1", "0.10000000149", false},
-		{POOL_TYPE_DOUBLE, "1e3", "1000.0", true},
-		{POOL_TYPE_DOUBLE, "-inf", "inf", false},
-		{POOL_TYPE_UINT64, "0x10", "16", true},
-		{POOL_TYPE_INT32, "-0", "0", true},
+		{"\\001\\n\\t\\\"", "\\x01\\012\\x9\"", POOL_TYPE_BYTES, true},
+		{"\\a\\b\\f\\n\\r\\t\\v\\?\\'", "\\007\\010\\014\\n\\015\\011\\013?'",
+		 POOL_TYPE_BYTES, true},
+		{"\\0011", "\\11", POOL_TYPE_BYTES, false},
+		{"\\x41g", "Ag", POOL_TYPE_BYTES, true},
+		{"\\377", "\\xFF", POOL_TYPE_BYTES, true},
+		{"\\377", "\\xFE", POOL_TYPE_BYTES, false},
+		{"\\000a", "\\000b", POOL_TYPE_BYTES, false},
+		{"a\\", "a\\\\", POOL_TYPE_BYTES, true},
+		{"a", "", POOL_TYPE_BYTES, false},
+		{"\\n", "\\012", POOL_TYPE_STRING, false},
+		{"0.1", "0.10000000149", POOL_TYPE_FLOAT, true},
+		{"0.1", "0.10000000149", POOL_TYPE_DOUBLE, false},
+		{"1e3", "1000.0", POOL_TYPE_DOUBLE, true},
+		{"-inf", "inf", POOL_TYPE_DOUBLE, false},
+		{"0x10", "16", POOL_TYPE_UINT64, true},
+		{"-0", "0", POOL_TYPE_INT32, true},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
