@@ -203,6 +203,7 @@ REGISTRY_SRC := \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/change_rpc.c \
+	services/registry/copies.c \
 	services/registry/dependents.c \
 	services/registry/disk.c \
 	services/registry/feed.c \
@@ -219,6 +220,7 @@ REGISTRY_SRC := \
 	services/registry/service_file.c \
 	services/registry/snapshot.c \
 	services/registry/tree.c \
+	services/registry/tree_commit.c \
 	services/registry/watch_rpc.c
 
 REPO_SRC := \
@@ -534,10 +536,14 @@ conformance: ## Google's protobuf conformance tests, binary and JSON
 conformance: $(BIN)/tests/conformance/testee
 	$(Q)tests/conformance/run.sh $(O)
 
-.PHONY: bench
+.PHONY: bench bench-registry
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/run.py
+
+bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
+bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/registry.py
 
 .PHONY: lint check-headers format
 lint: ## layers, headers, format, static analysis, protos
