@@ -16,13 +16,14 @@ struct space {
 	struct pool *pool;      /* this and below: types.mu */
 	int64_t version;        /* written under both locks, read under either */
 	uint64_t asked_ns;      /* when the registry last answered; 0: never */
+	unsigned users;         /* who are at it now */
 };
 
 struct type_cache {
 	struct rpc_channel *registry;
 	struct pool *builtins;
 	pthread_mutex_t mu;
-	struct map spaces; /* namespace -> struct space, owned; never shrinks */
+	struct map spaces; /* namespace -> struct space, owned */
 };
 
 struct type_cache *type_cache_new(struct rpc_channel *registry)
@@ -58,13 +59,30 @@ void type_cache_free(struct type_cache *t)
 	free(t);
 }
 
-/* NULL: too many namespaces were asked for. */
-static struct space *space_of(struct type_cache *t, const char *ns)
+/* Forget the namespace that was asked for the longest ago and that nobody is at. */
+static void make_room(struct type_cache *t)
+{
+	const struct map_entry *oldest = NULL;
+
+	map_for_each (&t->spaces, entry) {
+		const struct space *s = entry->value;
+		if (!s->users &&
+		    (!oldest || s->asked_ns < ((struct space *)oldest->value)->asked_ns))
+			oldest = entry;
+	}
+	if (oldest)
+		free_space(map_remove(&t->spaces, oldest->key));
+}
+
+/* Pairs with space_leave(). NULL: too many namespaces are asked for at once. */
+static struct space *space_enter(struct type_cache *t, const char *ns)
 {
 	struct space *s;
 
 	pthread_mutex_lock(&t->mu);
 	s = map_get(&t->spaces, ns);
+	if (!s && t->spaces.count == TYPE_CACHE_MAX_NAMESPACES)
+		make_room(t);
 	if (!s && t->spaces.count < TYPE_CACHE_MAX_NAMESPACES) {
 		s = xcalloc(1, sizeof(*s));
 		pthread_mutex_init(&s->asking, NULL);
@@ -72,8 +90,17 @@ static struct space *space_of(struct type_cache *t, const char *ns)
 		s->version = -1;
 		map_put(&t->spaces, ns, s);
 	}
+	if (s)
+		s->users++;
 	pthread_mutex_unlock(&t->mu);
 	return s;
+}
+
+static void space_leave(struct type_cache *t, struct space *s)
+{
+	pthread_mutex_lock(&t->mu);
+	s->users--;
+	pthread_mutex_unlock(&t->mu);
 }
 
 static struct pool *known(struct type_cache *t, struct space *s, int max_age_ms,
@@ -131,19 +158,14 @@ static enum status ask(struct type_cache *t, struct space *s, const char *ns,
 }
 
 /* Not older than @max_age_ms; who waits for another's question uses its answer. */
-static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms,
-			    const struct rpc_options *options, struct pool **ret_pool,
-			    struct error *err)
+static enum status snapshot_of(struct type_cache *t, struct space *s, const char *ns,
+			       int max_age_ms, const struct rpc_options *options,
+			       struct pool **ret_pool, struct error *err)
 {
-	struct space *s = space_of(t, ns);
 	enum status status = STATUS_OK;
 	struct pool *pool;
 	bool fresh;
 
-	if (!s)
-		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
-				 "more than %d namespaces were asked for",
-				 TYPE_CACHE_MAX_NAMESPACES);
 	pool = known(t, s, max_age_ms, &fresh);
 	if (!fresh) {
 		pool_unref(pool);
@@ -160,9 +182,25 @@ static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms
 		pool_unref(pool);
 		return status;
 	}
-	*ret_pool =
-		pool; /* perhaps an older one: better than none while the registry is away */
+	/* Perhaps an older one: better than none while the registry is away. */
+	*ret_pool = pool;
 	return STATUS_OK;
+}
+
+static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms,
+			    const struct rpc_options *options, struct pool **ret_pool,
+			    struct error *err)
+{
+	struct space *s = space_enter(t, ns);
+	enum status status;
+
+	if (!s)
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
+				 "more than %d namespaces are asked for at once",
+				 TYPE_CACHE_MAX_NAMESPACES);
+	status = snapshot_of(t, s, ns, max_age_ms, options, ret_pool, err);
+	space_leave(t, s);
+	return status;
 }
 
 enum status type_cache_snapshot(struct type_cache *t, const char *ns,

@@ -44,59 +44,6 @@ static struct rpc_call *call_alloc(struct rpc_method *method, struct rpc_server_
 	return c;
 }
 
-/* ------------------------------------------------------- undated unary calls */
-
-static void undated_add(struct rpc_call *c)
-{
-	struct rpc_server_loop *home = c->home;
-
-	pthread_mutex_lock(&home->mutex);
-	c->undated = c->was_undated = true;
-	c->previous_undated = home->last_undated;
-	if (home->last_undated)
-		home->last_undated->next_undated = c;
-	else
-		home->first_undated = c;
-	home->last_undated = c;
-	pthread_mutex_unlock(&home->mutex);
-}
-
-static void undated_unlink(struct rpc_server_loop *home, struct rpc_call *c)
-{
-	if (c->previous_undated)
-		c->previous_undated->next_undated = c->next_undated;
-	else
-		home->first_undated = c->next_undated;
-	if (c->next_undated)
-		c->next_undated->previous_undated = c->previous_undated;
-	else
-		home->last_undated = c->previous_undated;
-	c->undated = false;
-}
-
-static void undated_remove(struct rpc_call *c)
-{
-	pthread_mutex_lock(&c->home->mutex);
-	if (c->undated)
-		undated_unlink(c->home, c);
-	pthread_mutex_unlock(&c->home->mutex);
-}
-
-void rpc_call_end_overdue(struct rpc_server_loop *home)
-{
-	uint64_t now = clock_monotonic_ns();
-
-	pthread_mutex_lock(&home->mutex);
-	/* All were given the same time, so the oldest is the first to be due. */
-	while (home->first_undated && home->first_undated->deadline_ns <= now) {
-		struct rpc_call *c = home->first_undated;
-		undated_unlink(home, c);
-		grpc_call_cancel_with_status(c->core, GRPC_STATUS_DEADLINE_EXCEEDED,
-					     "the server's default deadline has passed", NULL);
-	}
-	pthread_mutex_unlock(&home->mutex);
-}
-
 /* ----------------------------------------------------------------- lifetime */
 
 static void call_free(struct rpc_call *c)
@@ -105,8 +52,8 @@ static void call_free(struct rpc_call *c)
 	bool came_in = c->core != NULL;
 
 	if (came_in) {
-		if (c->was_undated)
-			undated_remove(c);
+		if (c->due.was_in)
+			rpc_due_remove(c);
 		if (c->ops->freed)
 			c->ops->freed(c);
 	}
@@ -365,7 +312,7 @@ static void call_new(struct grpc_completion_queue_functor *tag, int ok)
 		rpc_fallback_open(c);
 	/* Unless it ended already, in one batch with its reply. */
 	if (rpc_call_watch(c) && undated)
-		undated_add(c);
+		rpc_due_put(c, &c->home->undated, c->deadline_ns);
 	rpc_release(c);
 }
 

@@ -24,6 +24,7 @@
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/rpc/call.h"
+#include "common/rpc/due.h"
 #include "common/rpc/identity.h"
 #include "common/rpc/loop.h"
 #include "common/rpc/outbox.h"
@@ -52,17 +53,20 @@ struct rpc_method {
 	unsigned index;
 	enum rpc_kind kind;
 	enum rpc_run run;
+	/* Answers a message that is not fit for the method; NULL: the call fails. */
+	void (*refused)(struct rpc_call *c, const struct error *err, ProtobufCClosure reply);
 	char *path;   /* owned */
 	void *handle; /* gRPC's */
 	struct rpc_stats_slot *stats;
 };
 
-/* One loop of a server and the calls on it that brought no deadline. */
+/* One loop of a server. */
 struct rpc_server_loop {
 	struct rpc_server *server;
 	struct rpc_loop *loop;
-	pthread_mutex_t mutex;                         /* guards the list */
-	struct rpc_call *first_undated, *last_undated; /* the oldest first */
+	pthread_mutex_t mutex;       /* guards the lists; taken after a call's own */
+	struct rpc_due_list undated; /* unary calls that brought no deadline */
+	struct rpc_due_list stalled; /* streams whose client takes nothing */
 };
 
 enum { RPC_MAX_TRAILERS = 2 };
@@ -88,6 +92,7 @@ struct rpc_call {
 	pthread_cond_t changed;
 	struct outbox out;
 	bool watched, closed, ended, read_failed, half_closed;
+	bool read_paused; /* until what is queued has left */
 	void (*notify)(void *arg);
 	void *notify_arg;
 	void (*sent)(void *arg);
@@ -98,8 +103,7 @@ struct rpc_call {
 	/* Set before the method runs */
 	uint64_t start_ns, deadline_ns;
 	struct rpc_identity identity;
-	struct rpc_call *next_undated, *previous_undated; /* home->mutex */
-	bool undated, was_undated;                        /* in the list now; ever */
+	struct rpc_due due; /* home->mutex */
 
 	/* Of the method, one thread at a time */
 	struct arena arena;
@@ -160,9 +164,6 @@ void rpc_call_reject(struct rpc_call *c, enum status status, const char *fmt, ..
 
 /* Forget the latest message. */
 void rpc_call_drop_request(struct rpc_call *c);
-
-/* End the undated calls of @home whose time is up. */
-void rpc_call_end_overdue(struct rpc_server_loop *home);
 
 /* ------------------------------------------------- the parts of a server */
 

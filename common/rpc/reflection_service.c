@@ -6,6 +6,7 @@
 #include "common/base/alloc.h"
 #include "common/base/map.h"
 #include "common/base/names.h"
+#include "common/base/utf8.h"
 #include "common/reflect/builtin.h"
 #include "common/reflect/pool.h"
 #include "common/rpc/health.h"
@@ -24,6 +25,13 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse_Closure response_closure;
  * of it stays well below, else the client asks for it.
  */
 enum { MAX_CLOSURE_BYTES = 1 << 20 };
+
+enum {
+	/* An answer repeats its question, which must not make it too large to be taken. */
+	MAX_QUESTION_BYTES = 64 << 10,
+	/* Of a name in an error's text. */
+	MAX_QUOTED_BYTES = 200,
+};
 
 /* Methods get the service, which is the first member. */
 struct endpoint {
@@ -44,6 +52,7 @@ struct question {
 	const request_message *request;
 	struct pool *pools[2]; /* the built-ins, then what was registered or NULL */
 	struct arena arena;
+	struct error err;
 	response_message answer;
 };
 
@@ -58,6 +67,19 @@ static void fail(struct question *q, enum status status, const char *text)
 	q->answer.error_response = e;
 }
 
+/* "there is no <what> <name>" */
+static void fail_unknown(struct question *q, const char *what, const char *name)
+{
+	size_t len = strlen(name);
+	bool is_long = len > MAX_QUOTED_BYTES;
+
+	if (is_long)
+		len = utf8_cut(name, MAX_QUOTED_BYTES);
+	fail(q, STATUS_NOT_FOUND,
+	     arena_printf(&q->arena, "there is no %s \"%.*s%s\"", what, (int)len, name,
+			  is_long ? "..." : ""));
+}
+
 /* ---------------------------------------------------------------------- files */
 
 static void answer_file(struct question *q, const struct pool_file *file)
@@ -66,10 +88,6 @@ static void answer_file(struct question *q, const struct pool_file *file)
 	const struct pool_file *const *closure;
 	size_t count, total = 0;
 
-	if (!file) {
-		fail(q, STATUS_NOT_FOUND, "there is no such file or symbol");
-		return;
-	}
 	closure = pool_closure(file, &q->arena, &count);
 	for (size_t i = 0; i < count; i++)
 		total += closure[i]->bytes.size;
@@ -102,7 +120,7 @@ static const struct pool_file *file_of_symbol(const struct pool *pool, const cha
 	return pool_file_of_symbol(pool, symbol, strlen(symbol));
 }
 
-static void answer_lookup(struct question *q, const char *name,
+static void answer_lookup(struct question *q, const char *what, const char *name,
 			  const struct pool_file *(*look)(const struct pool *, const char *))
 {
 	const struct pool_file *file = NULL;
@@ -110,7 +128,10 @@ static void answer_lookup(struct question *q, const char *name,
 	for (int i = 0; i < 2 && !file; i++)
 		if (q->pools[i])
 			file = look(q->pools[i], name);
-	answer_file(q, file);
+	if (file)
+		answer_file(q, file);
+	else
+		fail_unknown(q, what, name);
 }
 
 static void answer_extension(struct question *q,
@@ -131,7 +152,7 @@ static void answer_extension(struct question *q,
 			return;
 		}
 	}
-	fail(q, STATUS_NOT_FOUND, "there is no such extension");
+	fail_unknown(q, "such extension of", type);
 }
 
 static void answer_extension_numbers(struct question *q, const char *type)
@@ -152,7 +173,7 @@ static void answer_extension_numbers(struct question *q, const char *type)
 			q->pools[i], m, &q->arena, &r->n_extension_number);
 	}
 	if (!found) {
-		fail(q, STATUS_NOT_FOUND, "there is no such message");
+		fail_unknown(q, "message", type);
 		return;
 	}
 	q->answer.message_response_case = RESPONSE(ALL_EXTENSION_NUMBERS_RESPONSE);
@@ -225,10 +246,10 @@ static void answer(struct question *q)
 
 	switch ((int)r->message_request_case) {
 	case REQUEST(FILE_BY_FILENAME):
-		answer_lookup(q, r->file_by_filename, file_by_name);
+		answer_lookup(q, "file", r->file_by_filename, file_by_name);
 		break;
 	case REQUEST(FILE_CONTAINING_SYMBOL):
-		answer_lookup(q, r->file_containing_symbol, file_of_symbol);
+		answer_lookup(q, "symbol", r->file_containing_symbol, file_of_symbol);
 		break;
 	case REQUEST(FILE_CONTAINING_EXTENSION):
 		answer_extension(q, r->file_containing_extension);
@@ -259,42 +280,71 @@ static const char *namespace_of(void *call)
 	return ns;
 }
 
+static void question_init(struct question *q)
+{
+	memset(q, 0, sizeof(*q));
+	arena_init(&q->arena, 0);
+	grpc__reflection__v1__server_reflection_response__init(&q->answer);
+}
+
+static void question_release(struct question *q)
+{
+	pool_unref(q->pools[1]);
+	arena_release(&q->arena);
+}
+
+/* Built-ins are told even if what was registered cannot be. */
+static void answer_in(struct question *q, const char *ns)
+{
+	const struct rpc_reflection_source *source = q->reflection->server->reflection_source;
+	enum status status = names_check_namespace(ns, "collector-namespace", &q->err);
+
+	if (status != STATUS_OK) {
+		fail(q, status, q->err.message);
+		return;
+	}
+	if (source)
+		status = source->snapshot(source->arg, ns, &q->pools[1], &q->err);
+	answer(q);
+	if (status != STATUS_OK && q->answer.message_response_case == RESPONSE(ERROR_RESPONSE))
+		fail(q, status, q->err.message);
+}
+
 static void server_reflection_info(Grpc__Reflection__V1__ServerReflection_Service *service,
 				   const request_message *request, response_closure reply,
 				   void *call)
 {
 	struct rpc_reflection *reflection = ((struct endpoint *)service)->reflection;
-	const struct rpc_reflection_source *source = reflection->server->reflection_source;
-	struct question q = {
-		.reflection = reflection,
-		.request = request,
-		.pools = {reflection->builtin, NULL},
-	};
-	enum status status = STATUS_OK;
-	struct error err;
+	struct question q;
 
 	if (!request) {
 		rpc_finish(call);
 		return;
 	}
-	arena_init(&q.arena, 0);
-	grpc__reflection__v1__server_reflection_response__init(&q.answer);
-	q.answer.valid_host = request->host;
-	q.answer.original_request = (request_message *)request;
-	if (source) {
-		const char *ns = namespace_of(call);
-		status = names_check_namespace(ns, "collector-namespace", &err);
-		if (status == STATUS_OK)
-			status = source->snapshot(source->arg, ns, &q.pools[1], &err);
+	question_init(&q);
+	q.reflection = reflection;
+	q.request = request;
+	q.pools[0] = reflection->builtin;
+	if (rpc_request_bytes(call).size > MAX_QUESTION_BYTES) {
+		fail(&q, STATUS_INVALID_ARGUMENT, "a request has at most 64 KiB");
+	} else {
+		q.answer.valid_host = request->host;
+		q.answer.original_request = (request_message *)request;
+		answer_in(&q, namespace_of(call));
 	}
-	answer(&q);
-	/* Built-ins are told whatever became of the rest. */
-	if (status != STATUS_OK && q.answer.message_response_case == RESPONSE(ERROR_RESPONSE))
-		fail(&q, status, err.message);
 	reply(&q.answer, call);
-	if (q.pools[1])
-		pool_unref(q.pools[1]);
-	arena_release(&q.arena);
+	question_release(&q);
+}
+
+/* A message that is none, or has text that is none, is no reason to end the stream. */
+static void refused(struct rpc_call *call, const struct error *err, ProtobufCClosure reply)
+{
+	struct question q;
+
+	question_init(&q);
+	fail(&q, err->status, err->message);
+	reply(&q.answer.base, call);
+	question_release(&q);
 }
 
 static void init_endpoint(struct endpoint *e, struct rpc_reflection *r,
@@ -325,10 +375,16 @@ struct rpc_reflection *rpc_reflection_new(struct rpc_server *server)
 	return r;
 }
 
+static void serve(struct rpc_server *server, struct endpoint *e)
+{
+	rpc_server_add(server, &e->service.base, NULL);
+	server->methods->refused = refused; /* its only method */
+}
+
 void rpc_reflection_serve(struct rpc_reflection *r, struct rpc_server *server)
 {
-	rpc_server_add(server, &r->v1.service.base, NULL);
-	rpc_server_add(server, &r->v1alpha.service.base, NULL);
+	serve(server, &r->v1);
+	serve(server, &r->v1alpha);
 }
 
 void rpc_reflection_free(struct rpc_reflection *r)

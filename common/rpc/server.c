@@ -11,6 +11,7 @@
 #include "common/base/alloc.h"
 #include "common/base/random.h"
 #include "common/reflect/builtin.h"
+#include "common/rpc/due.h"
 #include "common/rpc/health.h"
 #include "common/rpc/inbound.h"
 #include "common/rpc/kinds.h"
@@ -26,6 +27,7 @@ enum {
 	DEFAULT_QUOTA_BYTES = 256 << 20,
 	DEFAULT_MAX_CALLS = 10000,
 	DEFAULT_DEADLINE_MS = 60000,
+	DEFAULT_STALL_MS = 20000,
 	MAX_METADATA_BYTES = 16 << 10,
 	KEEPALIVE_MS = 60000,
 	KEEPALIVE_TIMEOUT_MS = 20000,
@@ -56,6 +58,8 @@ static struct rpc_server_options with_defaults(const struct rpc_server_options *
 		o.max_calls = DEFAULT_MAX_CALLS;
 	if (!o.default_deadline_ms)
 		o.default_deadline_ms = DEFAULT_DEADLINE_MS;
+	if (!o.stall_ms)
+		o.stall_ms = DEFAULT_STALL_MS;
 	if (!o.name)
 		o.name = "collector";
 	return o;
@@ -96,7 +100,7 @@ static grpc_server *make_core(const struct rpc_server_options *o, grpc_resource_
 
 static void tick(void *arg)
 {
-	rpc_call_end_overdue(arg);
+	rpc_due_end(arg);
 }
 
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options)

@@ -17,8 +17,9 @@ enum {
 	MAX_BACKLOG_BYTES = 4 << 20,
 	/* The same where it cannot wait. */
 	MAX_LOOP_BACKLOG = 1024,
-	/* A client that takes nothing for so long does not get the rest. */
-	STALL_MS = 20000,
+	/* While so much is queued, a client that streams is not listened to. */
+	MAX_AHEAD = 8,
+	MAX_AHEAD_BYTES = 1 << 20,
 };
 
 static bool streams_in(const struct rpc_call *c)
@@ -41,11 +42,17 @@ static bool is_open(struct rpc_call *c)
 
 static bool wait_for_room(struct rpc_call *c)
 {
+	const int stall_ms = c->method->server->options.stall_ms;
 	struct timespec until;
 	bool room;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STALL_MS / 1000;
+	until.tv_sec += stall_ms / 1000;
+	until.tv_nsec += stall_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
 	pthread_mutex_lock(&c->mutex);
 	while (is_open(c) && !has_room(&c->out))
 		if (pthread_cond_timedwait(&c->changed, &c->mutex, &until) == ETIMEDOUT)
@@ -89,18 +96,14 @@ static void service_reply(const ProtobufCMessage *reply, void *call)
 
 /* ------------------------------------------------------------------- requests */
 
-static bool decode(struct rpc_call *c, ProtobufCMessage **ret_message)
+static enum status decode(struct rpc_call *c, ProtobufCMessage **ret_message, struct error *err)
 {
 	const ProtobufCMethodDescriptor *d =
 		&c->method->service->descriptor->methods[c->method->index];
 	struct arena *arena = streams_in(c) ? &c->message_arena : &c->arena;
-	struct error err;
 
 	c->request_bytes = rpc_payload_bytes(c->request, &c->request_slice);
-	if (rpc_unpack(d->input, c->request_bytes, arena, ret_message, &err) == STATUS_OK)
-		return true;
-	rpc_fail_error(c, &err);
-	return false;
+	return rpc_unpack(d->input, c->request_bytes, arena, ret_message, err);
 }
 
 /* Generated services keep their methods as pointers behind the base. */
@@ -131,11 +134,71 @@ static void end_cut_off(struct rpc_call *c)
 	rpc_release(c);
 }
 
-/* Run the method with what came last: a message, or the half-close. */
-static void run(struct rpc_call *c)
+static bool is_ahead(const struct outbox *out)
+{
+	return out->queued >= MAX_AHEAD || out->queued_bytes >= MAX_AHEAD_BYTES;
+}
+
+static uint64_t stalls_at_ns(const struct rpc_call *c)
+{
+	return clock_monotonic_ns() +
+	       (uint64_t)c->method->server->options.stall_ms * UINT64_C(1000000);
+}
+
+/*
+ * Who asks and does not take the answers is not listened to until it does: the
+ * method would wait for it, and keep a thread from others.
+ */
+static void read_on(struct rpc_call *c)
+{
+	bool paused;
+
+	pthread_mutex_lock(&c->mutex);
+	paused = c->read_paused = is_ahead(&c->out);
+	if (paused)
+		rpc_due_put(c, &c->home->stalled, stalls_at_ns(c));
+	pthread_mutex_unlock(&c->mutex);
+	if (!paused)
+		rpc_call_read(c);
+}
+
+/* Something was taken; whatever else is queued of a call that is over, is so at once. */
+static void listen_again(struct rpc_call *c)
+{
+	bool resume;
+
+	pthread_mutex_lock(&c->mutex);
+	resume = c->read_paused && !is_ahead(&c->out);
+	if (resume)
+		rpc_due_remove(c);
+	else if (c->read_paused)
+		rpc_due_put(c, &c->home->stalled, stalls_at_ns(c));
+	c->read_paused = c->read_paused && !resume;
+	pthread_mutex_unlock(&c->mutex);
+	if (resume)
+		rpc_call_read(c);
+}
+
+/* Give the method what came last: a message, or NULL at the half-close. */
+static void invoke(struct rpc_call *c)
 {
 	struct rpc_method *m = c->method;
 	ProtobufCMessage *message = NULL;
+	enum status status = STATUS_OK;
+	struct error err;
+
+	if (c->request)
+		status = decode(c, &message, &err);
+	if (status == STATUS_OK)
+		m->service->invoke(m->service, m->index, message, service_reply, c);
+	else if (m->refused)
+		m->refused(c, &err, service_reply);
+	else
+		rpc_fail_error(c, &err);
+}
+
+static void run(struct rpc_call *c)
+{
 	bool is_message = c->request != NULL;
 
 	if (rpc_call_is_over(c)) {
@@ -145,9 +208,7 @@ static void run(struct rpc_call *c)
 			      : "the call was cancelled");
 		return;
 	}
-	if (is_message && !decode(c, &message))
-		return;
-	m->service->invoke(m->service, m->index, message, service_reply, c);
+	invoke(c);
 	if (!streams_in(c) || !is_message)
 		return;
 	rpc_call_drop_request(c);
@@ -156,7 +217,7 @@ static void run(struct rpc_call *c)
 	if (has_ended(c))
 		end_cut_off(c);
 	else
-		rpc_call_read(c);
+		read_on(c);
 }
 
 static void run_pooled(void *arg)
@@ -241,6 +302,7 @@ static void service_sent(struct rpc_call *c)
 	pthread_mutex_unlock(&c->mutex);
 	if (notify)
 		notify(arg);
+	listen_again(c);
 }
 
 const struct rpc_call_ops rpc_service_ops = {

@@ -384,7 +384,7 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 	struct dispatcher_rpc *r = arg;
 	struct rpc_options options = {.timeout_ms = 5000};
 
-	return type_cache_snapshot(r->d->types, ns, &options, ret_pool, err);
+	return type_cache_current(r->d->types, ns, &options, ret_pool, err);
 }
 
 struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
