@@ -119,6 +119,14 @@ REFLECT_SRC := \
 	common/reflect/builtin.c \
 	common/reflect/calendar.c \
 	common/reflect/comment.c \
+	common/reflect/compat.c \
+	common/reflect/compat_default.c \
+	common/reflect/compat_enum.c \
+	common/reflect/compat_field.c \
+	common/reflect/compat_file.c \
+	common/reflect/compat_message.c \
+	common/reflect/compat_reserved.c \
+	common/reflect/compat_service.c \
 	common/reflect/cwire.c \
 	common/reflect/declaration.c \
 	common/reflect/declare.c \
@@ -140,6 +148,7 @@ REFLECT_SRC := \
 	common/reflect/proto_printer.c \
 	common/reflect/proto_text.c \
 	common/reflect/proto_types.c \
+	common/reflect/reserved.c \
 	common/reflect/rules.c \
 	common/reflect/scan.c \
 	common/reflect/scope.c \
@@ -195,6 +204,7 @@ REGISTRY_SRC := \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/change_rpc.c \
+	services/registry/copies.c \
 	services/registry/dependents.c \
 	services/registry/disk.c \
 	services/registry/feed.c \
@@ -211,6 +221,7 @@ REGISTRY_SRC := \
 	services/registry/service_file.c \
 	services/registry/snapshot.c \
 	services/registry/tree.c \
+	services/registry/tree_commit.c \
 	services/registry/watch_rpc.c
 
 REPO_SRC := \
@@ -300,6 +311,7 @@ UNIT_TESTS := \
 	tests/unit/daemon/test_options.c \
 	tests/unit/dispatcher/test_addresses.c \
 	tests/unit/dispatcher/test_peers.c \
+	tests/unit/reflect/test_compat.c \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_pool.c \
@@ -344,6 +356,7 @@ TEST_PROGRAMS := \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
 	tests/bench/raw_sqlite.c \
+	tests/compat/findings.c \
 	tests/conformance/testee.c
 
 DAEMONS := registry repo dispatcher worker console
@@ -493,9 +506,9 @@ run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctr
 run: all
 	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
 
-.PHONY: test test-unit test-daemon test-docs
-test: ## unit tests, end-to-end tests and README's commands
-test: test-unit test-daemon test-docs
+.PHONY: test test-unit test-compat test-daemon test-docs
+test: ## unit tests, breaking changes against buf, end-to-end tests and README's commands
+test: test-unit test-compat test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
@@ -507,6 +520,10 @@ test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(PY)/stamp
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
 	$(Q)tests/unit/run.sh $(BIN)/unit $(or $(T),$(UNIT_TESTS:tests/unit/%.c=%))
+
+test-compat: ## what breaks between versions of files, with buf as the oracle (T=name runs one case)
+test-compat: $(BIN)/tests/compat/findings
+	$(Q)PYTHON=$(PYTHON) tests/compat/run.sh $(O) $(T)
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
 test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
@@ -521,10 +538,14 @@ conformance: ## Google's protobuf conformance tests, binary and JSON
 conformance: $(BIN)/tests/conformance/testee
 	$(Q)tests/conformance/run.sh $(O)
 
-.PHONY: bench
+.PHONY: bench bench-registry
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/run.py
+
+bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
+bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/registry.py
 
 .PHONY: lint check-headers format
 lint: ## layers, headers, format, static analysis, protos

@@ -4,6 +4,22 @@
 
 #include "common/base/hash.h"
 
+const char *pool_scalar_name(enum pool_type type)
+{
+	static const char *const names[] = {
+		[POOL_TYPE_DOUBLE] = "double",     [POOL_TYPE_FLOAT] = "float",
+		[POOL_TYPE_INT64] = "int64",       [POOL_TYPE_UINT64] = "uint64",
+		[POOL_TYPE_INT32] = "int32",       [POOL_TYPE_FIXED64] = "fixed64",
+		[POOL_TYPE_FIXED32] = "fixed32",   [POOL_TYPE_BOOL] = "bool",
+		[POOL_TYPE_STRING] = "string",     [POOL_TYPE_BYTES] = "bytes",
+		[POOL_TYPE_UINT32] = "uint32",     [POOL_TYPE_SFIXED32] = "sfixed32",
+		[POOL_TYPE_SFIXED64] = "sfixed64", [POOL_TYPE_SINT32] = "sint32",
+		[POOL_TYPE_SINT64] = "sint64",
+	};
+
+	return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
+}
+
 const struct pool_enum_value *pool_enum_value_by_number(const struct pool_enum *e,
 							int32_t number)
 {

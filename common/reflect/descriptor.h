@@ -54,6 +54,18 @@ enum pool_well_known {
 	POOL_WELL_KNOWN_WRAPPER, /* DoubleValue and its eight siblings; the value is field 1 */
 };
 
+struct pool_range {
+	int64_t first, last; /* both included */
+};
+
+/* What may not be used again. Both are sorted. */
+struct pool_reserved {
+	uint32_t range_count;
+	uint32_t name_count;
+	const struct pool_range *ranges;
+	const char *const *names;
+};
+
 struct pool_enum_value {
 	const char *name;
 	uint32_t name_len;
@@ -70,9 +82,10 @@ struct pool_enum {
 	const struct pool_enum_value *values; /* in declaration order */
 	const uint32_t *by_number;            /* positions in values, sorted by number */
 	const uint32_t *by_name;              /* the same, sorted by name */
-	uint32_t sequential;                  /* values[0..n) have the numbers 0..n-1 */
-	bool closed;                          /* proto2: unlisted numbers are unknown fields */
-	bool is_null;                         /* google.protobuf.NullValue */
+	struct pool_reserved reserved;
+	uint32_t sequential; /* values[0..n) have the numbers 0..n-1 */
+	bool closed;         /* proto2: unlisted numbers are unknown fields */
+	bool is_null;        /* google.protobuf.NullValue */
 };
 
 struct pool_field {
@@ -93,6 +106,8 @@ struct pool_field {
 	bool has_presence;
 	bool required;
 	bool check_utf8; /* proto3 string */
+	uint8_t ctype;   /* google.protobuf.FieldOptions.CType: what C++ makes of a string */
+	uint8_t jstype;  /* google.protobuf.FieldOptions.JSType: of an integer of 64 bits */
 	bool is_extension;
 	uint8_t tag_len;
 	uint8_t tag[5];                     /* as a writer writes it */
@@ -101,6 +116,7 @@ struct pool_field {
 	const struct pool_message *type_message; /* messages, groups, maps (the entry type) */
 	const struct pool_enum *type_enum;
 	const struct pool_file *file;
+	const char *default_text; /* as descriptors have it; NULL: its type's */
 	/* The key as JSON text with quotes and colon, and as an SQLite JSONB element. */
 	const char *text_key;
 	const uint8_t *jsonb_key;
@@ -116,10 +132,6 @@ struct pool_oneof {
 	const struct pool_field *const *fields;
 };
 
-struct pool_range {
-	int64_t first, last; /* both included */
-};
-
 struct pool_message {
 	const char *full_name;
 	const char *name;
@@ -133,10 +145,12 @@ struct pool_message {
 	uint8_t well_known; /* enum pool_well_known */
 	bool is_map_entry;
 	bool is_message_set;
-	bool has_required;  /* itself, not in its sub-messages */
-	bool is_extendable; /* has extension ranges */
+	bool has_required;                    /* itself, not in its sub-messages */
+	bool is_extendable;                   /* has extension ranges */
+	bool no_standard_descriptor_accessor; /* the option of that name */
 	uint32_t extension_range_count;
 	const struct pool_range *extension_ranges; /* sorted */
+	struct pool_reserved reserved;
 	/* dense[number] for numbers below dense_count. */
 	uint32_t dense_count;
 	const struct pool_field *const *dense;
@@ -184,6 +198,7 @@ struct pool_file {
 	const char *package; /* "" without one */
 	struct bytes bytes;  /* the FileDescriptorProto exactly as it was given */
 	bool is_proto3;
+	bool java_string_check_utf8; /* the option of that name */
 	uint32_t dependency_count;
 	const struct pool_file *const *dependencies; /* as imported; weak and public ones too */
 	uint32_t message_count;
@@ -195,6 +210,9 @@ struct pool_file {
 	uint32_t extension_count;
 	const struct pool_field *extensions; /* those in messages too */
 };
+
+/* "int32" and the like, as .proto files have it. NULL: messages, groups, enums. */
+const char *pool_scalar_name(enum pool_type type);
 
 /* The value with @number (the first, where aliased), or NULL. */
 const struct pool_enum_value *pool_enum_value_by_number(const struct pool_enum *e,

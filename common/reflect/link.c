@@ -105,6 +105,12 @@ static enum status link_field(struct linker *l, struct pool_field *f, const char
 	f->has_presence = !f->repeated && (!proto3 || optional3 || p->has_oneof_index ||
 					   f->type_message || f->is_extension);
 	f->check_utf8 = proto3 && f->type == POOL_TYPE_STRING;
+	if (p->options) {
+		f->ctype = (uint8_t)p->options->ctype;
+		f->jstype = (uint8_t)p->options->jstype;
+	}
+	if (p->default_value)
+		f->default_text = arena_strdup(&l->unit->arena, p->default_value);
 	packable =
 		f->repeated && f->wire_type != WIRE_BYTES && f->wire_type != WIRE_GROUP_START;
 	f->packed = packable &&
@@ -217,6 +223,9 @@ static enum status link_message(struct linker *l, struct pool_message *m, const 
 	status = rules_check_message(l, m, p);
 	if (status != STATUS_OK)
 		return status;
+	reserved_of_message(l, m, p);
+	m->no_standard_descriptor_accessor =
+		p->options && p->options->no_standard_descriptor_accessor;
 	index_numbers(l, m);
 	index_names(l, m);
 	return STATUS_OK;
@@ -311,8 +320,10 @@ enum status link_file(struct pool *pool, struct pool_unit *unit,
 		return status;
 	scope_init(&l);
 	/* Map entries and enums are looked at by the fields that use them, so they come first. */
-	for (uint32_t i = 0; status == STATUS_OK && i < l.enum_count; i++)
+	for (uint32_t i = 0; status == STATUS_OK && i < l.enum_count; i++) {
 		status = rules_check_enum(&l, &l.enums[i], l.enum_protos[i]);
+		reserved_of_enum(&l, &l.enums[i], l.enum_protos[i]);
+	}
 	for (uint32_t i = l.message_count; status == STATUS_OK && i-- > 0;)
 		status = link_message(&l, &l.messages[i], l.message_protos[i]);
 	for (uint32_t i = 0; status == STATUS_OK && i < l.extension_count; i++)

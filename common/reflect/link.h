@@ -61,6 +61,14 @@ enum status declare_field(struct linker *l, struct pool_field *f, const char *sc
 			  const Google__Protobuf__FieldDescriptorProto *p,
 			  const struct pool_message *m) MUST_CHECK;
 
+/* ------------------------------------------------------------ reserved.c */
+
+/* What the message or enum keeps from being used again. */
+void reserved_of_message(struct linker *l, struct pool_message *m,
+			 const Google__Protobuf__DescriptorProto *p);
+void reserved_of_enum(struct linker *l, struct pool_enum *e,
+		      const Google__Protobuf__EnumDescriptorProto *p);
+
 /* --------------------------------------------------------------- scope.c */
 void scope_init(struct linker *l);
 

@@ -260,6 +260,8 @@ static enum status set_header(struct loader *l, const struct candidate *c, struc
 	u->file.bytes =
 		bytes_of(arena_memdup(&u->arena, c->bytes.data, c->bytes.size), c->bytes.size);
 	u->file.is_proto3 = !strcmp(syntax, "proto3");
+	u->file.java_string_check_utf8 =
+		c->proto->options && c->proto->options->java_string_check_utf8;
 	if (u->file.is_proto3 || !*syntax || !strcmp(syntax, "proto2"))
 		return STATUS_OK;
 	return error_field(l->err, c->item.key,

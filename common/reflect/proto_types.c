@@ -38,24 +38,13 @@ enum {
 
 /* -------------------------------------------------------------------- fields */
 
-static const char *const scalar_names[] = {
-	[POOL_TYPE_DOUBLE] = "double",     [POOL_TYPE_FLOAT] = "float",
-	[POOL_TYPE_INT64] = "int64",       [POOL_TYPE_UINT64] = "uint64",
-	[POOL_TYPE_INT32] = "int32",       [POOL_TYPE_FIXED64] = "fixed64",
-	[POOL_TYPE_FIXED32] = "fixed32",   [POOL_TYPE_BOOL] = "bool",
-	[POOL_TYPE_STRING] = "string",     [POOL_TYPE_BYTES] = "bytes",
-	[POOL_TYPE_UINT32] = "uint32",     [POOL_TYPE_SFIXED32] = "sfixed32",
-	[POOL_TYPE_SFIXED64] = "sfixed64", [POOL_TYPE_SINT32] = "sint32",
-	[POOL_TYPE_SINT64] = "sint64",
-};
-
 static void put_field_type(struct proto_printer *p, const char *scope,
 			   const struct pool_field *f)
 {
 	if (f->is_map) {
 		const struct pool_field *value = pool_declared_field(f->type_message, 2);
 		strbuf_addf(p->out, "map<%s, ",
-			    scalar_names[pool_declared_field(f->type_message, 1)->type]);
+			    pool_scalar_name(pool_declared_field(f->type_message, 1)->type));
 		put_field_type(p, scope, value);
 		strbuf_addch(p->out, '>');
 	} else if (f->type == POOL_TYPE_GROUP) {
@@ -65,7 +54,7 @@ static void put_field_type(struct proto_printer *p, const char *scope,
 	} else if (f->type_enum) {
 		proto_printer_type(p, scope, f->type_enum->full_name);
 	} else {
-		strbuf_addstr(p->out, scalar_names[f->type]);
+		strbuf_addstr(p->out, pool_scalar_name(f->type));
 	}
 }
 

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/names.h"
 #include "services/registry/disk.h"
 
-enum { SUM_DIGITS = 16, MAX_LINE_BYTES = 1024 };
+enum { SUM_DIGITS = 16 };
 
 static const char header[] = "collector-manifest 2";
 
@@ -39,6 +40,17 @@ static size_t open_line(struct strbuf *out)
 	return start;
 }
 
+static void put_hex(struct strbuf *out, struct bytes bytes)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	strbuf_grow(out, 2 * bytes.size);
+	for (size_t i = 0; i < bytes.size; i++) {
+		strbuf_addch(out, digits[bytes.data[i] >> 4]);
+		strbuf_addch(out, digits[bytes.data[i] & 15]);
+	}
+}
+
 void manifest_add(struct strbuf *out, const struct manifest_line *l)
 {
 	const size_t start = open_line(out);
@@ -48,6 +60,11 @@ void manifest_add(struct strbuf *out, const struct manifest_line *l)
 		strbuf_addf(out,
 			    "file %" PRId64 " %" PRId64 " %" PRId64 " %zu %016" PRIx64 " %s",
 			    l->at, l->version, l->unix_us, l->size, l->checksum, l->name);
+		break;
+	case MANIFEST_BYTES:
+		strbuf_addf(out, "bytes %" PRId64 " %" PRId64 " ", l->at, l->version);
+		put_hex(out, l->bytes);
+		strbuf_addf(out, " %s", l->name);
 		break;
 	case MANIFEST_GONE:
 		strbuf_addf(out, "gone %" PRId64 " %" PRId64 " %s", l->at, l->unix_us, l->name);
@@ -114,6 +131,23 @@ static const char *path(struct scan *s)
 	return s->at;
 }
 
+static int digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Into the place of the text. */
+static struct bytes hex(struct scan *s)
+{
+	uint8_t *out = (uint8_t *)s->at;
+	size_t n = 0;
+
+	for (; digit(s->at[0]) >= 0 && digit(s->at[1]) >= 0; s->at += 2)
+		out[n++] = (uint8_t)(digit(s->at[0]) << 4 | digit(s->at[1]));
+	(void)skip(s, ' ');
+	return bytes_of(out, n);
+}
+
 static bool starts(struct scan *s, const char *word)
 {
 	const size_t len = strlen(word);
@@ -137,6 +171,12 @@ static bool parse_line(char *text, struct manifest_line *ret)
 		l.size = number(&s, 10);
 		l.checksum = number(&s, 16);
 		l.name = path(&s);
+	} else if (starts(&s, "bytes ")) {
+		l.kind = MANIFEST_BYTES;
+		l.at = signed_number(&s);
+		l.version = signed_number(&s);
+		l.bytes = hex(&s);
+		l.name = path(&s);
 	} else if (starts(&s, "gone ")) {
 		l.kind = MANIFEST_GONE;
 		l.at = signed_number(&s);
@@ -159,55 +199,37 @@ static bool parse_line(char *text, struct manifest_line *ret)
 /* ---------------------------------------------------------------- reading */
 
 struct reading {
-	const char *at, *end;
+	char *at, *end;
 	void (*take)(void *arg, const struct manifest_line *line);
 	void *arg;
-	char line[MAX_LINE_BYTES]; /* the one being read, with NUL */
 };
 
-/* The next line into r->line. False: there is none, or it does not end. */
-static bool next_line(struct reading *r, size_t *ret_len)
+/* The next line, whose end becomes NUL. NULL: there is none, or it does not end. */
+static char *next_line(struct reading *r)
 {
-	const size_t left = (size_t)(r->end - r->at);
-	const char *newline = left ? memchr(r->at, '\n', left) : NULL;
-	size_t len, kept;
+	char *line = r->at;
+	char *newline = r->at < r->end ? memchr(line, '\n', (size_t)(r->end - line)) : NULL;
 
 	if (!newline)
-		return false;
-	len = (size_t)(newline - r->at);
-	kept = len < MAX_LINE_BYTES ? len : 0; /* no line of ours is so long: it is damaged */
-	memcpy(r->line, r->at, kept);
-	r->line[kept] = '\0';
+		return NULL;
+	*newline = '\0';
 	r->at = newline + 1;
-	*ret_len = kept;
-	return true;
+	return line;
 }
 
 /* The text after the line's sum; NULL: it is not what was written. */
-static char *checked_text(char *line, size_t len)
+static char *checked_text(const struct reading *r, char *line)
 {
+	const size_t len = (size_t)(r->at - 1 - line);
 	char *text = line + SUM_DIGITS + 1;
 	struct scan s = {line, false};
 
-	if (len <= SUM_DIGITS + 1 || line[SUM_DIGITS] != ' ' || strlen(line) != len)
+	if (len <= SUM_DIGITS + 1 || line[SUM_DIGITS] != ' ')
 		return NULL;
-	return number(&s, 16) == disk_checksum(bytes_of(text, strlen(text))) && s.at == text
+	return number(&s, 16) == disk_checksum(bytes_of(text, len - SUM_DIGITS - 1)) &&
+			       s.at == text
 		       ? text
 		       : NULL;
-}
-
-/* Hand over the good lines of a block that was committed. */
-static void take_block(struct reading *r, const char *start, const char *end)
-{
-	struct reading block = {.at = start, .end = end};
-	struct manifest_line line;
-	size_t len;
-
-	while (next_line(&block, &len)) {
-		char *text = checked_text(block.line, len);
-		if (text && parse_line(text, &line))
-			r->take(r->arg, &line);
-	}
 }
 
 static bool parse_commit(char *text, int64_t *ret_at, size_t *ret_lines)
@@ -221,34 +243,66 @@ static bool parse_commit(char *text, int64_t *ret_at, size_t *ret_lines)
 	return !s.odd;
 }
 
+/* The lines of one commit, before it is known whether there is one. */
+struct block {
+	char **texts; /* good ones */
+	size_t count, room;
+};
+
+static void add_text(struct block *b, char *text)
+{
+	if (b->count == b->room) {
+		b->room = b->room ? 2 * b->room : 64;
+		b->texts = xreallocarray(b->texts, b->room, sizeof(char *));
+	}
+	b->texts[b->count++] = text;
+}
+
+/* Hand over the lines of a commit. Returns how many say nothing that is known. */
+static size_t take_block(struct reading *r, struct block *b)
+{
+	struct manifest_line line;
+	size_t bad = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		if (parse_line(b->texts[i], &line))
+			r->take(r->arg, &line);
+		else
+			bad++;
+	}
+	b->count = 0;
+	return bad;
+}
+
 static void read_blocks(struct reading *r, struct manifest *m)
 {
-	const char *block = r->at, *start = r->at;
-	struct manifest_line ignored;
-	size_t len, expected, pending = 0;
+	struct block block = {.count = 0};
+	const char *committed = r->at;
+	size_t expected;
+	char *line;
 
-	for (; next_line(r, &len); start = r->at) {
-		char *text = checked_text(r->line, len);
+	while ((line = next_line(r))) {
+		char *text = checked_text(r, line);
 		m->lines++;
-		if (text && parse_commit(text, &m->at, &expected)) {
-			take_block(r, block, start);
-			/* Lines that vanished with their line ends leave no other trace. */
-			m->bad_lines += pending < expected && !m->bad_lines;
-			block = r->at;
-			pending = 0;
-		} else if (text && parse_line(text, &ignored)) {
-			pending++;
-		} else {
+		if (!text) {
 			m->bad_lines++;
+		} else if (parse_commit(text, &m->at, &expected)) {
+			/* Lines that vanished with their ends leave no other trace. */
+			m->bad_lines += block.count < expected && !m->bad_lines;
+			m->bad_lines += take_block(r, &block);
+			committed = r->at;
+		} else {
+			add_text(&block, text);
 		}
 	}
-	m->is_torn = block != r->end;
+	m->is_torn = committed != r->end;
+	free(block.texts);
 }
 
 /* --------------------------------------------------------------- format 1 */
 
 /* The last line has the sum of all others, and a fixed length. */
-static bool is_whole(struct bytes text, const char **ret_end)
+static bool is_whole(struct bytes text, char **ret_end)
 {
 	enum { END_BYTES = 4 + SUM_DIGITS + 1 };
 	char line[END_BYTES + 1] = "";
@@ -258,20 +312,17 @@ static bool is_whole(struct bytes text, const char **ret_end)
 		return false;
 	rest = text.size - END_BYTES;
 	memcpy(line, text.data + rest, END_BYTES);
-	*ret_end = (const char *)text.data + rest;
+	*ret_end = (char *)text.data + rest;
 	return text.data[rest - 1] == '\n' && !strncmp(line, "end ", 4) &&
 	       strtoull(line + 4, NULL, 16) == disk_checksum(bytes_of(text.data, rest));
 }
 
-static enum status read_first_format(struct reading *r, struct bytes text, struct manifest *m,
-				     struct error *err)
+static void read_first_format(struct reading *r, struct manifest *m)
 {
-	size_t len;
+	char *line;
 
-	if (!is_whole(text, &r->end))
-		return error_set(err, STATUS_DATA_LOSS, "the manifest is damaged");
-	while (next_line(r, &len)) {
-		struct scan s = {r->line, false};
+	while ((line = next_line(r))) {
+		struct scan s = {line, false};
 		struct manifest_line l = {.kind = MANIFEST_FILE, .at = m->at};
 		l.version = signed_number(&s);
 		l.created_us = signed_number(&s);
@@ -285,32 +336,32 @@ static enum status read_first_format(struct reading *r, struct bytes text, struc
 		else
 			r->take(r->arg, &l);
 	}
-	return STATUS_OK;
 }
 
-enum status manifest_read(struct bytes text,
+enum status manifest_read(struct strbuf *text,
 			  void (*take)(void *arg, const struct manifest_line *line), void *arg,
 			  struct manifest *ret, struct error *err)
 {
-	struct reading r = {.at = (const char *)text.data, .take = take, .arg = arg};
+	struct reading r = {text->buf, text->buf + text->len, take, arg};
 	struct manifest m = {.format = 2};
-	enum status status = STATUS_OK;
-	size_t len;
+	char *first, *end = r.end;
 
-	r.end = r.at + text.size;
-	if (next_line(&r, &len) && sscanf(r.line, "collector-manifest %d", &m.format) == 1 &&
+	if (text->len && sscanf(text->buf, "collector-manifest %d", &m.format) == 1 &&
 	    (m.format < 1 || m.format > 2))
 		return error_set(err, STATUS_FAILED_PRECONDITION,
 				 "the manifest's format is %d: a newer program wrote it",
 				 m.format);
+	if (m.format == 1 && !is_whole(bytes_of(text->buf, text->len), &end))
+		return error_set(err, STATUS_DATA_LOSS, "the manifest is damaged");
+	r.end = end;
+	first = next_line(&r);
 	if (m.format == 1) {
-		m.bad_lines = sscanf(r.line, "collector-manifest 1 %" SCNd64, &m.at) != 1;
-		status = read_first_format(&r, text, &m, err);
+		m.bad_lines = sscanf(first, "collector-manifest 1 %" SCNd64, &m.at) != 1;
+		read_first_format(&r, &m);
 	} else {
-		m.bad_lines = strcmp(r.line, header) != 0;
+		m.bad_lines = !first || strcmp(first, header) != 0;
 		read_blocks(&r, &m);
 	}
-	if (status == STATUS_OK)
-		*ret = m;
-	return status;
+	*ret = m;
+	return STATUS_OK;
 }

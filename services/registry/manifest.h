@@ -4,6 +4,7 @@
  *
  *	collector-manifest 2
  *	<sum> file <at> <version> <unix us> <size> <checksum> <name>
+ *	<sum> bytes <at> <version> <hexadecimal> <name>
  *	<sum> gone <at> <unix us> <name>
  *	<sum> policy <at> <policy>
  *	<sum> forgotten <at>
@@ -12,7 +13,8 @@
  * <at> is the version of the namespace that a line belongs to, <sum> the
  * checksum of the rest of its line. Lines count when their commit follows: a
  * change whose commit did not reach the disk never happened. A line whose sum is
- * wrong is damage and loses itself alone.
+ * wrong is damage and loses itself alone. Bytes stand behind the line of their
+ * file, for as long as nothing else is certain to hold them.
  *
  * Format 1, which is still read, was written whole with every change and knew
  * the latest version of each file only:
@@ -35,6 +37,7 @@
 
 enum manifest_kind {
 	MANIFEST_FILE,      /* has a new version */
+	MANIFEST_BYTES,     /* of a version: its content */
 	MANIFEST_GONE,      /* is removed */
 	MANIFEST_POLICY,    /* is set */
 	MANIFEST_FORGOTTEN, /* removals up to there are not in the manifest any more */
@@ -43,13 +46,14 @@ enum manifest_kind {
 struct manifest_line {
 	enum manifest_kind kind;
 	int64_t at;         /* the namespace's version */
-	int64_t version;    /* FILE */
+	int64_t version;    /* FILE, BYTES */
 	int64_t created_us; /* FILE of format 1: when version 1 was registered; else 0 */
 	int64_t unix_us;    /* FILE, GONE: when */
 	size_t size;        /* FILE */
 	uint64_t checksum;  /* FILE: disk_checksum() of its bytes */
 	enum policy policy; /* POLICY */
-	const char *name;   /* FILE, GONE */
+	struct bytes bytes; /* BYTES */
+	const char *name;   /* FILE, BYTES, GONE */
 };
 
 void manifest_begin(struct strbuf *out);
@@ -66,11 +70,11 @@ struct manifest {
 };
 
 /*
- * Call @take, in order, with every line that counts; it and its name are
- * borrowed. DATA_LOSS: format 1, and damaged. FAILED_PRECONDITION: a format that
+ * Call @take, in order, with every line that counts; it and what it points to are
+ * borrowed. @text is the reader's to write in. DATA_LOSS: format 1, and damaged. FAILED_PRECONDITION: a format that
  * this program does not know.
  */
-enum status manifest_read(struct bytes text,
+enum status manifest_read(struct strbuf *text,
 			  void (*take)(void *arg, const struct manifest_line *line), void *arg,
 			  struct manifest *ret, struct error *err) MUST_CHECK;
 

@@ -1,14 +1,15 @@
 /*
- * The files of one namespace on disk, and the one step that changes them.
+ * The files of one namespace on disk, and the one step that changes them: a
+ * commit at the end of its manifest (<dir>/manifests/<namespace>, manifest.h),
+ * synced, by which all of a change happens or nothing.
  *
- *	<dir>/manifests/<namespace>                        what happened, see manifest.h
- *	<dir>/versions/<namespace>/<path>/<version>.binpb  every version's bytes
- *	<dir>/ns/<namespace>/<path>.binpb                  the current bytes, for people and tools
+ * A small change has its bytes in the manifest too, and the files of its versions
+ * (copies.h) follow unsynced; they are made up for at the next start, and synced
+ * before the manifest is rewritten without them. A large one writes and syncs them
+ * before its commit. The current copies always follow.
  *
- * A change writes and syncs the new versions first; its commit at the manifest's
- * end is what makes it happen, all of it or nothing. The current tree follows and
- * is mended at the next start. What turns out damaged is set aside as *.damaged
- * and told; the rest is served. Not thread-safe: the catalog serialises changes.
+ * What turns out damaged is set aside as *.damaged and told; the rest is served.
+ * Not thread-safe: the catalog serialises changes.
  */
 #ifndef SERVICES_REGISTRY_TREE_H
 #define SERVICES_REGISTRY_TREE_H

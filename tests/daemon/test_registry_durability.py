@@ -24,7 +24,7 @@ def pair(name, generation):
             message.field.add(name="generation_%d" % i, number=i, type=STRING, label=OPTIONAL)
     files.file[1].dependency.append("%s/a.proto" % name)
     files.file[1].message_type[0].field.add(
-        name="a", number=1000, type=MESSAGE, label=OPTIONAL, type_name=".%s.A" % name)
+        name="a", number=100000, type=MESSAGE, label=OPTIONAL, type_name=".%s.A" % name)
     return files
 
 
@@ -124,18 +124,20 @@ class RegistryDurability(CollectorTest):
             self.register(pair("q%d" % i, 1), "full")
         before = self.files("full")
         manifest = self.path("manifests", "full")
-        large = pair("large", 600)
+        large = pair("large", 3000)
+        self.assertGreater(large.ByteSize(), 64 << 10)
         self.addCleanup(self.limit_file_size, None)
-        # The new version does not fit; then it does, and the manifest's end does not.
+        # Large files do not fit, or small ones not into the manifest, or that not whole.
         size = os.path.getsize(manifest)
-        self.assertLess(pair("q1", 2).ByteSize(), size)
-        for limit, files in ((4096, large), (size + 10, pair("q1", 2)), (size, pair("q1", 2))):
+        for limit, files in ((size + 10000, large), (size + 10, pair("q1", 2)),
+                             (size, pair("q1", 2))):
             self.limit_file_size(limit)
             with self.assertRpcError(Code.RESOURCE_EXHAUSTED):
                 self.register(files, "full")
             self.assertEqual(self.files("full"), before)
             self.assertEqual(os.path.getsize(manifest), size)
         self.assertFalse(os.path.exists(self.path("versions", "full", "q1/a.proto", "2.binpb")))
+        self.assertFalse(os.path.exists(self.path("versions", "full", "large/a.proto", "1.binpb")))
         # A namespace that cannot begin, either.
         self.limit_file_size(100)
         with self.assertRpcError(Code.RESOURCE_EXHAUSTED):
@@ -151,8 +153,11 @@ class RegistryDurability(CollectorTest):
     # ------------------------------------------------------------------ damage
 
     def test_damage_is_told_and_the_rest_served(self):
+        # Small ones are in the manifest too, from which they are mended.
+        gone = pair("gone", 1)
+        gone.file[0].source_code_info.location.add(leading_comments="x" * 100000)
         self.register(pair("whole", 1), "hurt")
-        self.register(pair("gone", 1), "hurt")
+        self.register(gone, "hurt")
         _, version = self.files("hurt")
         self.cluster["registry"].stop()
         for path in (self.path("ns", "hurt", "gone/a.proto.binpb"),
@@ -171,7 +176,7 @@ class RegistryDurability(CollectorTest):
         self.assertIn("gone/a.proto", self.cluster["registry"].log())
         self.assertTrue(os.path.exists(self.path("ns", "hurt", "gone/a.proto.binpb.damaged")))
         # Registered again it is well.
-        self.register(pair("gone", 1), "hurt")
+        self.register(gone, "hurt")
         self.restart("registry")
         self.assertEqual(len(self.files("hurt")[0]), 4)
         stats = self.client("registry").daemon.GetStats(daemon_pb2.GetStatsRequest())

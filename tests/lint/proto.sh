@@ -5,16 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-version=1.75.0
-npm_dir=${1:?usage: proto.sh BUILD-DIRECTORY}/npm
-buf=$npm_dir/node_modules/.bin/buf
+build=${1:?usage: proto.sh BUILD-DIRECTORY}
+buf=$(tests/support/buf.sh "$build")
 
-if [[ $("$buf" --version 2>/dev/null) != "$version" ]]; then
-	npm install --prefix "$npm_dir" --no-save --no-audit --no-fund --loglevel=error \
-		"@bufbuild/buf@$version"
-fi
 # No look at the user's own configuration and credentials.
-export BUF_CACHE_DIR=$npm_dir/buf-cache
+export BUF_CACHE_DIR=$build/npm/buf-cache
 "$buf" lint
 "$buf" breaking --against tests/lint/contract.binpb
 echo "proto: lint clean, compatible with the contract"

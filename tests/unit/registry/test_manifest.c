@@ -30,6 +30,12 @@ static void take(void *arg, const struct manifest_line *l)
 			    "file %s@%" PRId64 ":%" PRId64 " %zu %" PRIx64 " %" PRId64 "\n",
 			    l->name, l->version, l->at, l->size, l->checksum, l->unix_us);
 		break;
+	case MANIFEST_BYTES:
+		strbuf_addf(&seen, "bytes %s@%" PRId64 ":%" PRId64 " ", l->name, l->version,
+			    l->at);
+		strbuf_add(&seen, l->bytes.data, l->bytes.size);
+		strbuf_addch(&seen, '\n');
+		break;
 	case MANIFEST_GONE:
 		strbuf_addf(&seen, "gone %s:%" PRId64 " %" PRId64 "\n", l->name, l->at,
 			    l->unix_us);
@@ -45,9 +51,11 @@ static void take(void *arg, const struct manifest_line *l)
 
 static enum status read_text(void)
 {
+	AUTO_STRBUF copy = STRBUF_INIT; /* reading writes in it */
+
 	strbuf_reset(&seen);
-	return manifest_read(bytes_of(strbuf_str(&text), text.len), take, NULL, &manifest,
-			     &err);
+	strbuf_add(&copy, strbuf_str(&text), text.len);
+	return manifest_read(&copy, take, NULL, &manifest, &err);
 }
 
 static void put_file(const char *name, int64_t version, int64_t at)
@@ -95,13 +103,24 @@ START_TEST(what_was_written_is_read)
 	manifest_add(&text, &(struct manifest_line){
 				    .kind = MANIFEST_POLICY, .at = 3, .policy = POLICY_SOURCE});
 	manifest_add(&text, &(struct manifest_line){.kind = MANIFEST_FORGOTTEN, .at = 2});
-	manifest_commit(&text, 3, 3);
+	manifest_add(&text, &(struct manifest_line){.kind = MANIFEST_BYTES,
+						    .at = 3,
+						    .version = 2,
+						    .bytes = bytes_of("\xff\0z", 3),
+						    .name = "y.proto"});
+	manifest_add(&text,
+		     &(struct manifest_line){
+			     .kind = MANIFEST_BYTES, .at = 3, .version = 4, .name = "e"});
+	manifest_commit(&text, 3, 5);
 	ck_assert_int_eq(read_text(), STATUS_OK);
-	ck_assert_str_eq(strbuf_str(&seen),
-			 A1 B1 A2 "gone y.proto:3 5\npolicy SOURCE:3\nforgotten:2\n");
+	static const char expected[] =
+		A1 B1 A2 "gone y.proto:3 5\npolicy SOURCE:3\nforgotten:2\n"
+			 "bytes y.proto@2:3 \xff\0z\nbytes e@4:3 \n";
+	ck_assert_uint_eq(seen.len, sizeof(expected) - 1);
+	ck_assert_int_eq(memcmp(seen.buf, expected, seen.len), 0);
 	ck_assert_int_eq(manifest.format, 2);
 	ck_assert_int_eq(manifest.at, 3);
-	ck_assert_uint_eq(manifest.lines, 9);
+	ck_assert_uint_eq(manifest.lines, 11);
 	ck_assert_uint_eq(manifest.bad_lines, 0);
 	ck_assert(!manifest.is_torn);
 }

@@ -278,9 +278,111 @@ START_TEST(versions_without_their_commit_never_happened)
 }
 END_TEST
 
+static void drop_file(const char *path)
+{
+	char *full AUTO_FREE = xasprintf("%s/%s", testdir, path);
+
+	ck_assert_msg(!unlink(full), "%s", full);
+}
+
+/* The machine stops: what was not synced is not there, or is empty. */
+START_TEST(unsynced_copies_are_made_again)
+{
+	AUTO_STRBUF out = STRBUF_INIT;
+
+	commit_twice();
+	drop_file("versions/shop/a/x.proto/1.binpb");
+	testdir_overwrite("versions/shop/y.proto/1.binpb", "");
+	drop_file("versions/shop/y.proto/2.binpb");
+	drop_file("ns/shop/a/x.proto.binpb");
+	testdir_overwrite("ns/shop/y.proto.binpb", "");
+	ck_assert_str_eq(reload(), "a/x.proto=one y.proto=TWO ");
+	ck_assert_str_eq(damage(), "");
+	testdir_read("versions/shop/a/x.proto/1.binpb", &out);
+	testdir_read("versions/shop/y.proto/1.binpb", &out);
+	testdir_read("versions/shop/y.proto/2.binpb", &out);
+	ck_assert_str_eq(out.buf, "onetwoTWO");
+}
+END_TEST
+
+/* A text that is too long for the manifest; the caller frees it. */
+static char *long_text(char c)
+{
+	enum { LENGTH = 100000 };
+	char *text = xmalloc(LENGTH + 1);
+
+	memset(text, c, LENGTH);
+	text[LENGTH] = '\0';
+	return text;
+}
+
+START_TEST(a_large_change_is_not_in_the_manifest)
+{
+	char *text AUTO_FREE = long_text('x');
+	AUTO_STRBUF manifest = STRBUF_INIT;
+
+	COMMIT({"y.proto", "two"});
+	COMMIT({"large.proto", text}, {"y.proto", "TWO"});
+	testdir_read("manifests/shop", &manifest);
+	ck_assert_uint_lt(manifest.len, 1000);
+	reload();
+	ck_assert_str_eq(damage(), "");
+	ck_assert_uint_eq(now->other_count, 2);
+	ck_assert_uint_eq(snapshot_find_any(now, "large.proto")->newest->size, strlen(text));
+}
+END_TEST
+
+/* Once synced as files, versions leave the manifest. */
+START_TEST(a_manifest_of_many_bytes_is_rewritten)
+{
+	AUTO_STRBUF manifest = STRBUF_INIT;
+	AUTO_STRBUF out = STRBUF_INIT;
+	char *text AUTO_FREE = long_text('x');
+	char *path AUTO_FREE = xasprintf("%s/manifests/shop", testdir);
+	enum { COMMITS = 200 };
+
+	text[50000] = '\0';
+	for (int i = 0; i < COMMITS; i++) {
+		text[0] = (char)('a' + i % 26);
+		COMMIT({"y.proto", text});
+	}
+	ck_assert_int_eq(disk_read(path, 20 << 20, &manifest, &err), STATUS_OK);
+	ck_assert_uint_lt(manifest.len, 8 << 20);
+	reload();
+	ck_assert_str_eq(damage(), "");
+	ck_assert_uint_eq(snapshot_find_any(now, "y.proto")->version_count, COMMITS);
+	ck_assert_int_eq(tree_read(tree, "y.proto",
+				   snapshot_find_version(snapshot_find_any(now, "y.proto"), 3),
+				   &out, &err),
+			 STATUS_OK);
+	ck_assert_int_eq(out.buf[0], 'c');
+}
+END_TEST
+
+START_TEST(a_version_that_cannot_be_written_follows_later)
+{
+	char *blocker AUTO_FREE = xasprintf("%s/versions/shop/y.proto/3.binpb.tmp", testdir);
+	AUTO_STRBUF out = STRBUF_INIT;
+
+	commit_twice();
+	ck_assert_int_eq(mkdir(blocker, 0700), 0);
+	COMMIT({"y.proto", "three"});
+	ck_assert_str_ne(damage(), "");
+	ck_assert_int_eq(rmdir(blocker), 0);
+	ck_assert_str_eq(reload(), "a/x.proto=one y.proto=three ");
+	ck_assert_str_eq(damage(), "");
+	testdir_read("versions/shop/y.proto/3.binpb", &out);
+	ck_assert_str_eq(out.buf, "three");
+}
+END_TEST
+
 START_TEST(a_damaged_file_is_set_aside_and_the_rest_served)
 {
-	commit_twice();
+	char *text AUTO_FREE = long_text('x');
+
+	COMMIT({"a/x.proto", "one"});
+	COMMIT({"y.proto", text});
+	COMMIT({"y.proto", text});
 	testdir_overwrite("ns/shop/y.proto.binpb", "xxx");
 	testdir_overwrite("versions/shop/y.proto/2.binpb", "xxx");
 	ck_assert_str_eq(reload(), "a/x.proto=one ");
@@ -418,22 +520,26 @@ END_TEST
 /* A commit that fails changes nothing, and the next one is whole. */
 START_TEST(a_commit_that_fails_did_not_happen)
 {
-	char *versions AUTO_FREE = xasprintf("%s/versions/shop/y.proto", testdir);
 	char *manifest AUTO_FREE = xasprintf("%s/manifests/shop", testdir);
 	char *kept AUTO_FREE = xasprintf("%s.kept", manifest);
+	char *blocker AUTO_FREE = xasprintf("%s/versions/shop/y.proto/3.binpb.tmp", testdir);
+	char *text AUTO_FREE = long_text('x');
 
 	commit_twice();
-	/* A directory where the new version's temporary is to be. */
-	char *blocker AUTO_FREE = xasprintf("%s/3.binpb.tmp", versions);
+	/* A directory where a large version's temporary is to be. */
 	ck_assert_int_eq(mkdir(blocker, 0700), 0);
-	ck_assert_int_eq(commit((const struct step[]){{"w.proto", "w"}, {"y.proto", "3"}, {0}}),
-			 STATUS_INTERNAL);
+	ck_assert_int_eq(
+		commit((const struct step[]){{"w.proto", text}, {"y.proto", "3"}, {0}}),
+		STATUS_INTERNAL);
 	ck_assert(!exists("versions/shop/w.proto/1.binpb"));
 	ck_assert_int_eq(rmdir(blocker), 0);
-	/* And where the manifest is. */
+	/* And where the manifest is, for a small change and a large one. */
 	ck_assert_int_eq(rename(manifest, kept), 0);
 	ck_assert_int_eq(mkdir(manifest, 0700), 0);
 	ck_assert_int_eq(commit((const struct step[]){{"y.proto", "3"}, {0}}), STATUS_INTERNAL);
+	ck_assert_int_eq(commit((const struct step[]){{"y.proto", text}, {0}}),
+			 STATUS_INTERNAL);
+	ck_assert(!exists("versions/shop/y.proto/3.binpb"));
 	ck_assert_int_eq(rmdir(manifest), 0);
 	ck_assert_int_eq(rename(kept, manifest), 0);
 	COMMIT({"y.proto", "three"});
@@ -469,6 +575,10 @@ int main(void)
 				 the_policy_is_kept,
 				 a_current_copy_that_is_behind_is_mended,
 				 versions_without_their_commit_never_happened,
+				 unsynced_copies_are_made_again,
+				 a_large_change_is_not_in_the_manifest,
+				 a_manifest_of_many_bytes_is_rewritten,
+				 a_version_that_cannot_be_written_follows_later,
 				 a_damaged_file_is_set_aside_and_the_rest_served,
 				 a_damaged_line_is_told_and_the_rest_served,
 				 a_newer_manifest_is_refused_and_kept,
