@@ -326,15 +326,18 @@ enum status registrar_register(struct registrar *registrar,
 				 .arena = arena,
 				 .breakages = breakages,
 				 .err = err};
-	enum status status =
-		catalog_lock(registrar->catalog, request->ns, request->deadline_ns, err);
+	const bool changes = !(request->flags & REGISTRAR_VALIDATE_ONLY);
+	enum status status = changes ? catalog_lock(registrar->catalog, request->ns,
+						    request->deadline_ns, err)
+				     : STATUS_OK;
 
 	if (status != STATUS_OK)
 		return status;
 	status = run(&r);
 	if (status == STATUS_OK)
 		fill_result(&r, ret);
-	catalog_unlock(registrar->catalog, request->ns);
+	if (changes)
+		catalog_unlock(registrar->catalog, request->ns);
 	map_release(&r.changed, NULL);
 	pool_unref(r.pool);
 	snapshot_unref(r.before);

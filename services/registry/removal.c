@@ -124,14 +124,17 @@ enum status registrar_unregister(struct registrar *registrar,
 			     .arena = arena,
 			     .users = users,
 			     .err = err};
-	enum status status =
-		catalog_lock(registrar->catalog, removal->ns, removal->deadline_ns, err);
+	const bool changes = !(removal->flags & REGISTRAR_VALIDATE_ONLY);
+	enum status status = changes ? catalog_lock(registrar->catalog, removal->ns,
+						    removal->deadline_ns, err)
+				     : STATUS_OK;
 
 	if (status != STATUS_OK)
 		return status;
 	r.before = catalog_snapshot(registrar->catalog, removal->ns);
 	status = run(&r, ret_version);
-	catalog_unlock(registrar->catalog, removal->ns);
+	if (changes)
+		catalog_unlock(registrar->catalog, removal->ns);
 	map_release(&r.names, NULL);
 	pool_unref(r.after);
 	snapshot_unref(r.before);

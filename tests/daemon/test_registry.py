@@ -136,7 +136,7 @@ class Registry(CollectorTest):
         self.front.register(
             version("message M { string a = 1; int64 n = 2; bool more = 3; } message N {}"),
             "reg-change")
-        for body in ("message M { string a = 1; int64 n = 2; }",  # N is gone
+        for body in ("message M { string a = 1; int64 n = 2; }",  # more is gone
                      "message M { string a = 1; bool more = 3; } message N {}",
                      "message M { bytes a = 1; int64 n = 2; bool more = 3; } message N {}"):
             with self.assertRpcError(Code.FAILED_PRECONDITION, text="t.v1."):
