@@ -1,5 +1,6 @@
 #include "common/rpc/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <stdio.h>
@@ -178,6 +179,16 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 			abort(); /* the same service twice: our fault */
 		s->methods = m;
 	}
+}
+
+void rpc_server_leave_packed(struct rpc_server *s, const char *method, uint32_t number)
+{
+	struct rpc_method *m = s->methods;
+
+	while (m && strcmp(m->path, method) != 0)
+		m = m->next;
+	assert(m); /* it was added */
+	m->packed_field = number;
 }
 
 enum status rpc_server_listen(struct rpc_server *s, const char *address, int *ret_port,

@@ -78,6 +78,13 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 		    const struct rpc_method_policy *policies);
 
 /*
+ * Check field @number of the requests of @method, "/pkg.Service/Method", which was
+ * added, but do not unpack it: for what is large and goes on as bytes. The method
+ * slices it out of rpc_request_bytes().
+ */
+void rpc_server_leave_packed(struct rpc_server *s, const char *method, uint32_t number);
+
+/*
  * A serialized FileDescriptorSet to look for streaming flags in before the
  * built-ins, for services that are added after this. Borrowed.
  */

@@ -1,9 +1,12 @@
 /* Protobuf-c services: from bytes to a method and back. */
 #include <errno.h>
 #include <grpc/byte_buffer.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/reflect/cwire.h"
+#include "common/reflect/wire.h"
 #include "common/rpc/client.h"
 #include "common/rpc/inbound.h"
 #include "common/rpc/payload.h"
@@ -96,6 +99,42 @@ static void service_reply(const ProtobufCMessage *reply, void *call)
 
 /* ------------------------------------------------------------------- requests */
 
+/* The message without field @number, in @arena. NULL data: past the arena's limit. */
+static struct bytes without_field(struct bytes message, uint32_t number, struct arena *arena)
+{
+	struct wire_cursor c = wire_cursor_of(message);
+	struct wire_field f;
+	size_t len = 0;
+	uint8_t *out;
+
+	while (wire_next(&c, &f))
+		len += f.number == number ? 0 : f.raw.size;
+	out = arena_try_alloc(arena, len + 1);
+	c = wire_cursor_of(message);
+	for (len = 0; out && wire_next(&c, &f);) {
+		if (f.number == number)
+			continue;
+		memcpy(out + len, f.raw.data, f.raw.size);
+		len += f.raw.size;
+	}
+	return bytes_of(out, len);
+}
+
+static enum status unpack_rest(const struct rpc_call *c, const ProtobufCMessageDescriptor *type,
+			       struct arena *arena, ProtobufCMessage **ret_message,
+			       struct error *err)
+{
+	enum status status = cwire_check(type, c->request_bytes, err);
+	struct bytes rest;
+
+	if (status != STATUS_OK)
+		return status;
+	rest = without_field(c->request_bytes, c->method->packed_field, arena);
+	return rest.data
+		       ? rpc_unpack(type, rest, arena, ret_message, err)
+		       : error_set(err, STATUS_RESOURCE_EXHAUSTED, "the message is too large");
+}
+
 static enum status decode(struct rpc_call *c, ProtobufCMessage **ret_message, struct error *err)
 {
 	const ProtobufCMethodDescriptor *d =
@@ -103,6 +142,8 @@ static enum status decode(struct rpc_call *c, ProtobufCMessage **ret_message, st
 	struct arena *arena = streams_in(c) ? &c->message_arena : &c->arena;
 
 	c->request_bytes = rpc_payload_bytes(c->request, &c->request_slice);
+	if (c->method->packed_field)
+		return unpack_rest(c, d->input, arena, ret_message, err);
 	return rpc_unpack(d->input, c->request_bytes, arena, ret_message, err);
 }
 

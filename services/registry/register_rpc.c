@@ -17,7 +17,6 @@ enum {
 	PROTO_DEPENDENCY = 3, /* .dependencies */
 	SERVICE_ITSELF = 2,   /* RegisterServiceRequest.service_descriptor */
 	SERVICE_FILE = 3,     /* .file_descriptor */
-	FILES_SET = 2,        /* RegisterFilesRequest.files */
 	SET_FILE = 1,         /* FileDescriptorSet.file */
 	FILE_NAME = 1,        /* FileDescriptorProto.name */
 };
@@ -175,7 +174,7 @@ static enum status slice_set(struct slices *s, void *call, struct error *err)
 
 	/* Occurrences of a message field are parts of one message. */
 	while (status == STATUS_OK && wire_next(&c, &f))
-		if (f.number == FILES_SET && f.type == WIRE_BYTES)
+		if (f.number == REGISTER_FILES_SET && f.type == WIRE_BYTES)
 			status = slice(s, rpc_arena(call), f.data, SET_FILE, err);
 	if (status == STATUS_OK && !s->count)
 		status = error_field(err, "files", "there is no file to register");

@@ -14,6 +14,8 @@
 struct catalog;
 struct registry_watches;
 
+enum { REGISTER_FILES_SET = 2 }; /* RegisterFilesRequest.files */
+
 struct registry_rpc {
 	Collector__CollectorRegistry_Service service; /* first: what a method is given */
 	struct registrar registrar;

@@ -95,6 +95,29 @@ class Changes(CollectorTest):
         there = descriptor_pb2.FileDescriptorSet.FromString(got.file_descriptor_set).file
         self.assertEqual({f.name: f for f in there}, {f.name: f for f in files.file})
 
+    def test_a_set_that_would_be_huge_unpacked(self):
+        """A million empty locations: 2 MB on the wire, and more than 64 MiB as structs."""
+        def field(number, data):
+            size, length = len(data), b""
+            while size > 127:
+                length += bytes([size & 127 | 128])
+                size >>= 7
+            return bytes([number << 3 | 2]) + length + bytes([size]) + data
+
+        files = b""
+        for i in range(40):
+            file = descriptor_pb2.FileDescriptorProto(
+                name="h%d.proto" % i, package="huge.p%d" % i, syntax="proto3")
+            files += field(1, file.SerializeToString() + field(9, 25000 * field(1, b"")))
+        answer = rg.RegisterFilesResponse.FromString(self.front.unary(
+            "/collector.CollectorRegistry/RegisterFiles",
+            field(1, b"set-huge") + field(2, files)))
+        self.assertEqual(len(answer.files), 40)
+        # It is checked all the same.
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.unary("/collector.CollectorRegistry/RegisterFiles",
+                             field(1, b"set-huge") + field(2, files[:-1]))
+
     def test_comments_are_not_lost_to_who_lacks_them(self):
         text = {"c.proto": 'syntax = "proto3"; package t.v1;\n\n// Why.\nmessage M {}\n'}
         plain = protos.compile_sources(text).file[0]
