@@ -103,6 +103,7 @@ TEST_PROTO_SRC := \
 	tests/support/echo.proto
 
 BASE_SRC := \
+	common/base/address.c \
 	common/base/alloc.c \
 	common/base/arena.c \
 	common/base/clock.c \
@@ -111,6 +112,7 @@ BASE_SRC := \
 	common/base/map.c \
 	common/base/names.c \
 	common/base/random.c \
+	common/base/resolver.c \
 	common/base/status.c \
 	common/base/strbuf.c \
 	common/base/utf8.c
@@ -171,6 +173,7 @@ RPC_SRC := \
 	common/rpc/kinds.c \
 	common/rpc/loop.c \
 	common/rpc/method_api.c \
+	common/rpc/outbound.c \
 	common/rpc/outbox.c \
 	common/rpc/payload.c \
 	common/rpc/pool.c \
@@ -180,6 +183,7 @@ RPC_SRC := \
 	common/rpc/service.c \
 	common/rpc/stats.c \
 	common/rpc/status_code.c \
+	common/rpc/stream.c \
 	common/rpc/unary.c
 
 DAEMON_SRC := \
@@ -246,7 +250,6 @@ REPO_SRC := \
 	services/repo/writer.c
 
 DISPATCHER_SRC := \
-	services/dispatcher/addresses.c \
 	services/dispatcher/bindings.c \
 	services/dispatcher/dispatch.c \
 	services/dispatcher/front.c \
@@ -297,11 +300,13 @@ CTL_SRC := \
 
 # One Check binary each; tests/unit/<area>/test_<module>.c
 UNIT_TESTS := \
+	tests/unit/base/test_address.c \
 	tests/unit/base/test_arena.c \
 	tests/unit/base/test_hash.c \
 	tests/unit/base/test_map.c \
 	tests/unit/base/test_names.c \
 	tests/unit/base/test_random.c \
+	tests/unit/base/test_resolver.c \
 	tests/unit/base/test_status.c \
 	tests/unit/base/test_strbuf.c \
 	tests/unit/base/test_utf8.c \
@@ -309,7 +314,7 @@ UNIT_TESTS := \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
-	tests/unit/dispatcher/test_addresses.c \
+	tests/unit/dispatcher/test_dispatch.c \
 	tests/unit/dispatcher/test_peers.c \
 	tests/unit/reflect/test_compat.c \
 	tests/unit/reflect/test_cwire.c \
@@ -327,13 +332,14 @@ UNIT_TESTS := \
 	tests/unit/repo/test_query.c \
 	tests/unit/repo/test_store.c \
 	tests/unit/repo/test_writer.c \
+	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_proxy.c \
 	tests/unit/rpc/test_proxy_rules.c \
 	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \
 	tests/unit/rpc/test_status_code.c \
-	tests/unit/rpc/test_streams.c \
+	tests/unit/rpc/test_stream.c \
 	tests/unit/store/test_database.c \
 	tests/unit/worker/test_definition.c \
 	tests/unit/worker/test_run.c \

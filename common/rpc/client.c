@@ -136,8 +136,8 @@ static grpc_arg int_arg(const char *key, int value)
 }
 
 /* Filters that a closed system does not need are left out. */
-static grpc_channel *make_core(const struct rpc_client *client, const char *target,
-			       enum rpc_trust trust)
+static grpc_channel *make_core(const struct rpc_client *client, const char *dialled,
+			       const char *authority, enum rpc_trust trust)
 {
 	size_t max = client->options.max_message_bytes;
 	grpc_arg args[] = {
@@ -158,38 +158,61 @@ static grpc_channel *make_core(const struct rpc_client *client, const char *targ
 		int_arg(GRPC_ARG_KEEPALIVE_TIME_MS,
 			trust == RPC_TRUST_DAEMON ? KEEPALIVE_DAEMON_MS : KEEPALIVE_FOREIGN_MS),
 		int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+		{.type = GRPC_ARG_STRING,
+		 .key = (char *)GRPC_ARG_DEFAULT_AUTHORITY,
+		 .value.string = (char *)authority},
+		int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+			1 << GRPC_COMPRESS_NONE),
 	};
-	const grpc_channel_args all = {sizeof(args) / sizeof(args[0]), args};
+	const size_t count = sizeof(args) / sizeof(args[0]);
+	const grpc_channel_args all = {client->options.no_compression ? count : count - 1,
+				       args};
 	grpc_channel_credentials *plain = grpc_insecure_credentials_create();
-	grpc_channel *core = grpc_channel_create(target, plain, &all);
+	grpc_channel *core = grpc_channel_create(dialled, plain, &all);
 
 	grpc_channel_credentials_release(plain);
 	return core;
+}
+
+/* @dialled is as gRPC takes it; @key is what the channel is found by. */
+static struct rpc_channel *channel_of(struct rpc_client *client, const char *key,
+				      const char *target, const char *dialled,
+				      enum rpc_trust trust)
+{
+	struct map *channels = &client->channels[trust];
+	struct rpc_channel *channel;
+
+	pthread_mutex_lock(&client->mutex);
+	channel = map_get(channels, key);
+	if (!channel && client->channels[0].count + client->channels[1].count < MAX_TARGETS) {
+		channel = xmalloc(sizeof(*channel));
+		*channel = (struct rpc_channel){
+			.client = client,
+			.core = make_core(client, dialled, target, trust),
+			.trust = trust,
+			.target = xstrdup(target),
+		};
+		(void)map_put(channels, key, channel);
+	}
+	pthread_mutex_unlock(&client->mutex);
+	return channel;
 }
 
 struct rpc_channel *rpc_client_channel(struct rpc_client *client, const char *target,
 				       enum rpc_trust trust)
 {
 	AUTO_FREE char *dialled = core_target(target);
-	struct map *channels = &client->channels[trust];
-	struct rpc_channel *channel;
 
-	if (!dialled)
-		return NULL;
-	pthread_mutex_lock(&client->mutex);
-	channel = map_get(channels, target);
-	if (!channel && client->channels[0].count + client->channels[1].count < MAX_TARGETS) {
-		channel = xmalloc(sizeof(*channel));
-		*channel = (struct rpc_channel){
-			.client = client,
-			.core = make_core(client, dialled, trust),
-			.trust = trust,
-			.target = xstrdup(target),
-		};
-		(void)map_put(channels, target, channel);
-	}
-	pthread_mutex_unlock(&client->mutex);
-	return channel;
+	return dialled ? channel_of(client, target, target, dialled, trust) : NULL;
+}
+
+struct rpc_channel *rpc_client_channel_at(struct rpc_client *client, const char *target,
+					  const char *address, enum rpc_trust trust)
+{
+	AUTO_FREE char *dialled = core_target(address);
+	AUTO_FREE char *key = xasprintf("%s at %s", target, address);
+
+	return dialled ? channel_of(client, key, target, dialled, trust) : NULL;
 }
 
 bool rpc_channel_is_ready(struct rpc_channel *channel)

@@ -30,6 +30,7 @@ struct rpc_client_options {
 	const char *daemon_key;    /* borrowed; NULL: none (collectorctl) */
 	size_t max_message_bytes;  /* inbound; 0: 16 MiB */
 	size_t max_unpacked_bytes; /* 0: 64 MiB */
+	bool no_compression;       /* of what comes in: small messages may become huge by it */
 };
 
 struct rpc_client *rpc_client_new(const struct rpc_client_options *options);
@@ -44,6 +45,13 @@ void rpc_client_free(struct rpc_client *client);
  */
 struct rpc_channel *rpc_client_channel(struct rpc_client *client, const char *target,
 				       enum rpc_trust trust);
+
+/*
+ * The same for a name that the caller has resolved: dials @address, an IP address
+ * and port, and tells the server that it was called @target.
+ */
+struct rpc_channel *rpc_client_channel_at(struct rpc_client *client, const char *target,
+					  const char *address, enum rpc_trust trust);
 
 /* Is it connected now? Starts connecting when it is not. */
 bool rpc_channel_is_ready(struct rpc_channel *channel);

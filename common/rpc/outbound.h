@@ -1,5 +1,6 @@
 /*
- * Channels and outbound unary calls from the inside. Private to common/rpc.
+ * Channels and outbound calls from the inside: what unary calls (unary.c) and
+ * streams (stream.c) have in common. Private to common/rpc.
  */
 #ifndef COMMON_RPC_OUTBOUND_H
 #define COMMON_RPC_OUTBOUND_H
@@ -26,7 +27,61 @@ struct rpc_channel {
 	char *target;
 };
 
-/* clock_monotonic_ns()'s time as gRPC's. */
-gpr_timespec rpc_core_time(uint64_t monotonic_ns);
+/* A call but for its messages. */
+struct outbound {
+	struct rpc_channel *channel;
+	grpc_call *core; /* NULL: not started */
+	struct rpc_headers headers;
+	grpc_metadata_array initial, trailers;
+	grpc_status_code code;
+	grpc_slice message;
+	uint64_t deadline_ns;
+	bool wait_for_ready;
+};
+
+/* INVALID_ARGUMENT: the options have metadata that cannot be sent. Release it in any case. */
+enum status outbound_init(struct outbound *o, struct rpc_channel *channel,
+			  const struct rpc_options *options, struct error *err) MUST_CHECK;
+void outbound_release(struct outbound *o);
+
+/* Make the call, whose events go to @queue; under the caller's lock if it has one. */
+void outbound_create(struct outbound *o, const char *path, grpc_completion_queue *queue,
+		     void *parent);
+
+/* The operations that every call has. */
+grpc_op outbound_send_headers(struct outbound *o);
+grpc_op outbound_receive_headers(struct outbound *o);
+grpc_op outbound_receive_status(struct outbound *o);
+
+/* How a call ended whose status has been received. */
+enum status outbound_status(const struct outbound *o, struct error *err);
+
+enum outbound_readiness { OUTBOUND_READY, OUTBOUND_NOT_YET, OUTBOUND_NEVER };
+
+/*
+ * A call is started on a ready channel only: when it cannot be had, the call
+ * certainly was not processed, which gRPC itself does not tell.
+ */
+enum outbound_readiness outbound_readiness(const struct outbound *o,
+					   grpc_connectivity_state *ret_state);
+
+/* Post @tag to @queue when the channel leaves @state, or soon. */
+void outbound_watch(const struct outbound *o, grpc_connectivity_state state,
+		    grpc_completion_queue *queue, void *tag);
+
+/* Why it was not started. */
+enum status outbound_not_connected(const struct outbound *o, struct error *err);
+
+/* --------------------------------------------- on the caller's own thread */
+
+/* A queue of the calling thread, freed when the thread ends. */
+grpc_completion_queue *outbound_queue(void);
+
+/* Wait for @tag; false: the operations failed. */
+bool outbound_pluck(grpc_completion_queue *queue, void *tag);
+
+/* False: the channel did not become ready in time, or the parent is cancelled. */
+bool outbound_connect(struct outbound *o, grpc_completion_queue *queue,
+		      const struct rpc_options *options);
 
 #endif

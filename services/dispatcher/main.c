@@ -1,6 +1,7 @@
 /* collector-dispatcher: the front door, and the mesh that finds who can serve a call. */
 #include <stdlib.h>
 
+#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/names.h"
 #include "common/client/type_cache.h"
@@ -32,7 +33,9 @@ static const struct daemon_option options[] = {
 	{"seeds", DAEMON_OPTION_LIST, NULL, 0, 0, OPTION(seeds),
 	 "host:port of collectors to be connected to, always"},
 	{"allow-address", DAEMON_OPTION_LIST, NULL, 0, 0, OPTION(allowed_addresses),
-	 "hosts or host:port, beside loopback, that handlers and peers may have; * is all"},
+	 "hosts or networks, with or without :port, beside loopback, that handlers and peers "
+	 "may "
+	 "have; * is all"},
 	{NULL, DAEMON_OPTION_STRING, NULL, 0, 0, 0, NULL},
 };
 
@@ -65,7 +68,9 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	d->daemon = daemon;
 	d->allowed_addresses = (const char *const *)c->allowed_addresses;
 	d->seeds = (const char *const *)c->seeds;
-	status = choose_identity(d, c, err);
+	status = address_check_list(d->allowed_addresses, "allow-address", err);
+	if (status == STATUS_OK)
+		status = choose_identity(d, c, err);
 	if (status != STATUS_OK) {
 		free((char *)d->self.id);
 		free(d);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -14,7 +15,6 @@
 #include "common/daemon/daemon.h"
 #include "common/rpc/pool.h"
 #include "common/rpc/server.h"
-#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
@@ -292,8 +292,8 @@ enum status mesh_accept(struct mesh *m, const struct connect_request *request,
 	enum status status = check_peer(m, request->collector_id, request->namespaces, err);
 
 	if (status == STATUS_OK)
-		status = addresses_check(request->address, m->d->allowed_addresses, "address",
-					 err);
+		status = address_check(request->address, m->d->allowed_addresses, "address",
+				       err);
 	if (status == STATUS_OK && !*request->nonce)
 		status = error_field(err, "nonce",
 				     "without a nonce the connection cannot be "

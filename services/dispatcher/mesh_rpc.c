@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "common/base/address.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
-#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
@@ -109,7 +109,7 @@ static void connect_peer(Collector__CollectiveDispatcher_Service *service,
 	const char *id;
 	size_t count;
 	enum status status =
-		addresses_check(request->address, d->allowed_addresses, "address", &err);
+		address_check(request->address, d->allowed_addresses, "address", &err);
 
 	if (status == STATUS_OK)
 		status =

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "collector/dispatcher.pb-c.h"
+#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/names.h"
@@ -13,7 +14,6 @@
 #include "common/rpc/reflection.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status_code.h"
-#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatch.h"
 #include "services/dispatcher/dispatcher.h"
@@ -270,8 +270,7 @@ static enum status check_handler(struct dispatcher *d,
 		status = error_field(err, "kind", "there is no handler kind %d",
 				     (int)request->kind);
 	if (status == STATUS_OK)
-		status =
-			addresses_check(request->address, d->allowed_addresses, "address", err);
+		status = address_check(request->address, d->allowed_addresses, "address", err);
 	if (status != STATUS_OK)
 		return status;
 	if (!*request->method_name)

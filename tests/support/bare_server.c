@@ -21,7 +21,7 @@ struct bare_server {
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t changed;
 	unsigned counts[BARE_COUNTS], live;
-	struct strbuf request;
+	struct strbuf request, authority;
 	int64_t time_left_ms;
 };
 
@@ -295,9 +295,12 @@ static void note(struct bare_call *c)
 	gpr_timespec deadline =
 		gpr_convert_clock_type(c->details.deadline, GPR_CLOCK_MONOTONIC);
 	bool forever = !gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC));
+	AUTO_FREE char *host = grpc_slice_to_c_string(c->details.host);
 	AUTO_FREE char *path = grpc_slice_to_c_string(c->details.method);
 
 	pthread_mutex_lock(&b->mutex);
+	strbuf_reset(&b->authority);
+	strbuf_addstr(&b->authority, host);
 	strbuf_reset(&b->request);
 	strbuf_addf(&b->request, "%s\n", path);
 	metadata_describe(&c->metadata, &b->request);
@@ -450,6 +453,7 @@ void bare_server_free(struct bare_server *b)
 	(void)next_event(b);
 	grpc_completion_queue_destroy(b->queue);
 	strbuf_release(&b->request);
+	strbuf_release(&b->authority);
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->mutex);
 	free(b);
@@ -478,6 +482,13 @@ void bare_server_wait(struct bare_server *b, enum bare_count which, unsigned val
 	pthread_mutex_lock(&b->mutex);
 	while (b->counts[which] < value)
 		pthread_cond_wait(&b->changed, &b->mutex);
+	pthread_mutex_unlock(&b->mutex);
+}
+
+void bare_server_authority(struct bare_server *b, struct strbuf *out)
+{
+	pthread_mutex_lock(&b->mutex);
+	strbuf_add(out, strbuf_str(&b->authority), b->authority.len);
 	pthread_mutex_unlock(&b->mutex);
 }
 

@@ -45,11 +45,14 @@ struct bare_server *bare_server_new(int port);
 void bare_server_free(struct bare_server *b);
 int bare_server_port(const struct bare_server *b);
 
-unsigned bare_server_count(struct bare_server *b, enum bare_count count);
-void bare_server_wait(struct bare_server *b, enum bare_count count, unsigned value);
+unsigned bare_server_count(struct bare_server *b, enum bare_count which);
+void bare_server_wait(struct bare_server *b, enum bare_count which, unsigned value);
 
 /* The path and metadata of the latest call, a line each, in a fixed order. */
 void bare_server_request(struct bare_server *b, struct strbuf *out);
+
+/* Whom the latest call was for; each hop has its own. */
+void bare_server_authority(struct bare_server *b, struct strbuf *out);
 
 /* What the latest call had left when it came in; -1: it brought no deadline. */
 int64_t bare_server_time_left_ms(struct bare_server *b);

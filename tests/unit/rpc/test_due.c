@@ -130,7 +130,7 @@ END_TEST
 
 int main(void)
 {
-	return suite_run("streams", NULL, NULL,
+	return suite_run("due", NULL, NULL,
 			 (const TTest *const[]){who_does_not_read_is_not_listened_to,
 						who_reads_again_is_listened_to_again,
 						who_never_reads_is_sent_away, NULL});
