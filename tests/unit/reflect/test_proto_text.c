@@ -22,20 +22,25 @@ static void without_source_info(const struct strbuf *file, struct strbuf *out)
 			strbuf_add(out, f.raw.data, f.raw.size);
 }
 
+static bool same_but_source_info(const struct strbuf *first, const struct strbuf *second)
+{
+	AUTO_STRBUF a = STRBUF_INIT, b = STRBUF_INIT;
+
+	without_source_info(first, &a);
+	without_source_info(second, &b);
+	return a.len && bytes_equal(bytes_of(a.buf, a.len), bytes_of(b.buf, b.len));
+}
+
 /* protoc must make the same of what is printed as of what was written. */
 static void check_round_trip(const char *source)
 {
 	AUTO_STRBUF first = STRBUF_INIT, second = STRBUF_INIT, text = STRBUF_INIT;
-	AUTO_STRBUF a = STRBUF_INIT, b = STRBUF_INIT;
 	struct pool *p = fixture_pool(source);
 
 	fixture_compile("t.proto", source, &first);
 	proto_text_file(p, pool_file(p, "t.proto", 7), &text);
 	fixture_compile("t.proto", text.buf, &second);
-	without_source_info(&first, &a);
-	without_source_info(&second, &b);
-	ck_assert_msg(a.len == b.len && !memcmp(a.buf, b.buf, a.len), "printed as:\n%s",
-		      text.buf);
+	ck_assert_msg(same_but_source_info(&first, &second), "printed as:\n%s", text.buf);
 	pool_unref(p);
 }
 
@@ -224,16 +229,13 @@ START_TEST(the_built_in_files)
 	const struct pool_file *const *files = pool_files(p, &count);
 
 	for (size_t i = 0; i < count; i++) {
-		AUTO_STRBUF text = STRBUF_INIT, again = STRBUF_INIT;
-		AUTO_STRBUF a = STRBUF_INIT, b = STRBUF_INIT, original = STRBUF_INIT;
+		AUTO_STRBUF text = STRBUF_INIT, again = STRBUF_INIT, original = STRBUF_INIT;
 		if (strncmp(files[i]->name, "google/protobuf/", 16))
 			continue;
 		proto_text_file(p, files[i], &text);
 		fixture_compile(files[i]->name, text.buf, &again);
 		strbuf_add(&original, files[i]->bytes.data, files[i]->bytes.size);
-		without_source_info(&original, &a);
-		without_source_info(&again, &b);
-		ck_assert_msg(a.len == b.len && !memcmp(a.buf, b.buf, a.len), "%s as:\n%s",
+		ck_assert_msg(same_but_source_info(&original, &again), "%s as:\n%s",
 			      files[i]->name, text.buf);
 		printed++;
 	}
