@@ -212,12 +212,15 @@ REGISTRY_SRC := \
 	services/registry/dependents.c \
 	services/registry/disk.c \
 	services/registry/feed.c \
+	services/registry/import.c \
 	services/registry/import_order.c \
+	services/registry/import_rpc.c \
 	services/registry/list_rpc.c \
 	services/registry/lookup_rpc.c \
 	services/registry/manifest.c \
 	services/registry/policy.c \
 	services/registry/register_rpc.c \
+	services/registry/reflector.c \
 	services/registry/registered.c \
 	services/registry/registration.c \
 	services/registry/removal.c \

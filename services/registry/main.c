@@ -1,6 +1,8 @@
 /* collector-registry: protobuf types and services, registered while it runs. */
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
@@ -11,6 +13,18 @@ struct registry {
 	struct tree_damage damage;
 	struct catalog *catalog;
 	struct registry_rpc *rpc;
+};
+
+struct registry_config {
+	const char **allowed_addresses;
+};
+
+static const struct daemon_option options[] = {
+	{"allow-address", DAEMON_OPTION_LIST, NULL, 0, 0,
+	 offsetof(struct registry_config, allowed_addresses),
+	 "hosts or networks, with or without :port, beside loopback, that types may be "
+	 "imported from; * is all"},
+	{NULL, DAEMON_OPTION_STRING, NULL, 0, 0, 0, NULL},
 };
 
 /* Also while it serves: a current copy that cannot be written. */
@@ -25,17 +39,21 @@ static void tell_damage(void *arg, const char *path, const char *why)
 static enum status open_registry(struct daemon *d, const void *config, void **ret_state,
 				 struct error *err)
 {
-	struct registry *r = xcalloc(1, sizeof(*r));
-	enum status status;
+	const struct registry_config *c = config;
+	const char *const *allowed = (const char *const *)c->allowed_addresses;
+	struct registry *r;
+	enum status status = address_check_list(allowed, "allow-address", err);
 
-	(void)config;
+	if (status != STATUS_OK)
+		return status;
+	r = xcalloc(1, sizeof(*r));
 	r->damage = (struct tree_damage){tell_damage, d};
 	status = catalog_open(daemon_data_dir(d), &r->damage, &r->catalog, err);
 	if (status != STATUS_OK) {
 		free(r);
 		return status;
 	}
-	r->rpc = registry_rpc_new(d, r->catalog);
+	r->rpc = registry_rpc_new(d, r->catalog, allowed);
 	*ret_state = r;
 	return STATUS_OK;
 }
@@ -57,6 +75,8 @@ static void close_registry(void *state)
 static const struct daemon_spec spec = {
 	.name = DAEMON_REGISTRY,
 	.summary = "Registers protobuf types and services, keeps them as a tree of files.",
+	.options = options,
+	.config_size = sizeof(struct registry_config),
 	.open = open_registry,
 	.drain = drain_registry,
 	.close = close_registry,

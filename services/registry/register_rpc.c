@@ -54,18 +54,14 @@ static enum status slice(struct slices *s, struct arena *arena, struct bytes mes
 	return status;
 }
 
-static unsigned flags_of(protobuf_c_boolean validate_only, protobuf_c_boolean force)
+unsigned registry_rpc_flags(protobuf_c_boolean validate_only, protobuf_c_boolean force)
 {
 	return (validate_only ? REGISTRAR_VALIDATE_ONLY : 0u) | (force ? REGISTRAR_FORCE : 0u);
 }
 
-/*
- * Do it, or end the call. What breaks by force is in the log. @breakages are
- * what the answer is to tell.
- */
-static enum status run(Collector__CollectorRegistry_Service *service,
-		       struct registrar_request *q, struct breakages *breakages,
-		       struct registrar_result *ret, void *call)
+enum status registry_rpc_register(Collector__CollectorRegistry_Service *service,
+				  struct registrar_request *q, struct breakages *breakages,
+				  struct registrar_result *ret, void *call)
 {
 	struct error err;
 	enum status status;
@@ -157,8 +153,8 @@ static void register_proto(Collector__CollectorRegistry_Service *service,
 		.ns = ns,
 		.files = s.files,
 		.count = s.count,
-		.flags = flags_of(request->validate_only, request->force)};
-	if (run(service, &q, &breakages, &done, call) != STATUS_OK)
+		.flags = registry_rpc_flags(request->validate_only, request->force)};
+	if (registry_rpc_register(service, &q, &breakages, &done, call) != STATUS_OK)
 		return;
 	reply_proto(ns, &done, &breakages, reply_to, call);
 	registrar_result_release(&done);
@@ -181,6 +177,24 @@ static enum status slice_set(struct slices *s, void *call, struct error *err)
 	return status;
 }
 
+Collector__RegisteredFile **registry_rpc_files(struct arena *arena, const char *ns,
+					       const struct registrar_result *done,
+					       size_t *ret_count)
+{
+	Collector__RegisteredFile **out =
+		arena_alloc(arena, (done->file_count + 1) * sizeof(*out));
+
+	for (size_t i = 0; i < done->file_count; i++) {
+		Collector__RegisteredFile *f = out[i] = arena_alloc(arena, sizeof(*f));
+		collector__registered_file__init(f);
+		f->proto_id = arena_printf(arena, "%s/%s", ns, done->files[i].name);
+		f->version = done->files[i].version;
+		f->unchanged = done->files[i].unchanged;
+	}
+	*ret_count = done->file_count;
+	return out;
+}
+
 static void reply_files(const char *ns, const struct registrar_result *done,
 			const struct breakages *breakages,
 			Collector__RegisterFilesResponse_Closure reply_to, void *call)
@@ -189,15 +203,7 @@ static void reply_files(const char *ns, const struct registrar_result *done,
 	struct arena *arena = rpc_arena(call);
 
 	reply.status = registry_rpc_ok(arena);
-	reply.files = arena_alloc(arena, (done->file_count + 1) * sizeof(*reply.files));
-	for (size_t i = 0; i < done->file_count; i++) {
-		Collector__RegisteredFile *f = arena_alloc(arena, sizeof(*f));
-		collector__registered_file__init(f);
-		f->proto_id = arena_printf(arena, "%s/%s", ns, done->files[i].name);
-		f->version = done->files[i].version;
-		f->unchanged = done->files[i].unchanged;
-		reply.files[reply.n_files++] = f;
-	}
+	reply.files = registry_rpc_files(arena, ns, done, &reply.n_files);
 	reply.breakages = registry_rpc_breakages(breakages, &reply.n_breakages);
 	reply.namespace_version = done->snapshot->version;
 	reply_to(&reply, call);
@@ -225,8 +231,8 @@ static void register_files(Collector__CollectorRegistry_Service *service,
 		.ns = ns,
 		.files = s.files,
 		.count = s.count,
-		.flags = flags_of(request->validate_only, request->force)};
-	if (run(service, &q, &breakages, &done, call) != STATUS_OK)
+		.flags = registry_rpc_flags(request->validate_only, request->force)};
+	if (registry_rpc_register(service, &q, &breakages, &done, call) != STATUS_OK)
 		return;
 	reply_files(ns, &done, &breakages, reply_to, call);
 	registrar_result_release(&done);
@@ -311,8 +317,8 @@ static void register_service(Collector__CollectorRegistry_Service *service,
 		.files = &file,
 		.count = 1,
 		.service = name,
-		.flags = flags_of(request->validate_only, request->force)};
-	if (run(service, &q, &breakages, &done, call) != STATUS_OK)
+		.flags = registry_rpc_flags(request->validate_only, request->force)};
+	if (registry_rpc_register(service, &q, &breakages, &done, call) != STATUS_OK)
 		return;
 	reply_service(ns, name, &done, &breakages, reply_to, call);
 	registrar_result_release(&done);

@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/map.h"
 #include "common/base/names.h"
+#include "common/base/resolver.h"
 #include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
@@ -16,6 +17,8 @@
 #include "services/registry/catalog.h"
 #include "services/registry/registered.h"
 #include "services/registry/rpc_shared.h"
+
+enum { MAX_LOOKUPS = 8 }; /* of names, under way at once, those given up included */
 
 struct catalog *registry_rpc_catalog(Collector__CollectorRegistry_Service *service)
 {
@@ -210,7 +213,8 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 	return STATUS_OK;
 }
 
-struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog)
+struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog,
+				      const char *const *allowed_addresses)
 {
 	static const struct rpc_method_policy policies[] = {{"ValidateMethod", RPC_RUN_INLINE},
 							    {"LookupService", RPC_RUN_INLINE},
@@ -226,10 +230,13 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog)
 			    .get_descriptors = get_descriptors},
 		.registrar = {.catalog = catalog},
 		.watches = registry_watches_new(catalog),
+		.import = {.resolver = resolver_new(MAX_LOOKUPS),
+			   .allowed_addresses = allowed_addresses},
 		.reflection = {reflection_snapshot, r},
 	};
 	registry_rpc_set_list_methods(r);
 	registry_rpc_set_register_methods(r);
+	registry_rpc_set_import_methods(r);
 	registry_rpc_set_change_methods(r);
 	registry_rpc_set_watch_methods(r);
 	registry_rpc_set_lookup_methods(r);
@@ -249,5 +256,6 @@ void registry_rpc_drain(struct registry_rpc *r)
 void registry_rpc_free(struct registry_rpc *r)
 {
 	registry_watches_free(r->watches);
+	resolver_free(r->import.resolver);
 	free(r);
 }

@@ -5,6 +5,8 @@
 #ifndef SERVICES_REGISTRY_RPC_SHARED_H
 #define SERVICES_REGISTRY_RPC_SHARED_H
 
+#include <stdatomic.h>
+
 #include "collector/registry.pb-c.h"
 #include "common/base/arena.h"
 #include "common/rpc/reflection.h"
@@ -13,13 +15,22 @@
 
 struct catalog;
 struct registry_watches;
+struct resolver;
 
 enum { REGISTER_FILES_SET = 2 }; /* RegisterFilesRequest.files */
+
+/* What ImportFromReflection needs. */
+struct registry_import {
+	struct resolver *resolver;
+	const char *const *allowed_addresses; /* ends with NULL; borrowed */
+	atomic_uint under_way;
+};
 
 struct registry_rpc {
 	Collector__CollectorRegistry_Service service; /* first: what a method is given */
 	struct registrar registrar;
 	struct registry_watches *watches;
+	struct registry_import import;
 	struct rpc_reflection_source reflection;
 };
 
@@ -41,11 +52,30 @@ Collector__Breakage **registry_rpc_breakages(const struct breakages *list, size_
 /* Log what breaks by force: @what was done, "registered" or so, in @ns. */
 void registry_rpc_log_forced(const char *what, const char *ns, const struct breakages *list);
 
+/* Of enum registrar_flags. */
+unsigned registry_rpc_flags(protobuf_c_boolean validate_only, protobuf_c_boolean force);
+
+/*
+ * Register what @q says, or end the call. What breaks by force is in the log.
+ * @breakages are what the answer is to tell.
+ */
+enum status registry_rpc_register(Collector__CollectorRegistry_Service *service,
+				  struct registrar_request *q, struct breakages *breakages,
+				  struct registrar_result *ret, void *call) MUST_CHECK;
+
+/* How it went for each file, in @arena. */
+Collector__RegisteredFile **registry_rpc_files(struct arena *arena, const char *ns,
+					       const struct registrar_result *done,
+					       size_t *ret_count);
+
 /* ListServices, ListProtos, ListNamespaces, ListVersions. */
 void registry_rpc_set_list_methods(struct registry_rpc *r);
 
 /* RegisterProto, RegisterService, RegisterFiles. */
 void registry_rpc_set_register_methods(struct registry_rpc *r);
+
+/* ImportFromReflection. */
+void registry_rpc_set_import_methods(struct registry_rpc *r);
 
 /* Unregister, GetPolicy, SetPolicy. */
 void registry_rpc_set_change_methods(struct registry_rpc *r);
