@@ -165,6 +165,7 @@ STORE_SRC := \
 RPC_SRC := \
 	common/rpc/call.c \
 	common/rpc/client.c \
+	common/rpc/collect.c \
 	common/rpc/details.c \
 	common/rpc/due.c \
 	common/rpc/fallback.c \
@@ -253,6 +254,8 @@ REPO_SRC := \
 	services/repo/writer.c
 
 DISPATCHER_SRC := \
+	services/dispatcher/attach_rpc.c \
+	services/dispatcher/attached.c \
 	services/dispatcher/bindings.c \
 	services/dispatcher/dispatch.c \
 	services/dispatcher/front.c \
@@ -536,7 +539,8 @@ test-compat: $(BIN)/tests/compat/findings
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
 test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
-	$(Q)$(PYTHON) tests/daemon/run.py $(T)
+	$(Q)COLLECTOR_NODE_MODULES=$$(tests/support/grpc_js.sh $(BUILD)) \
+		$(PYTHON) tests/daemon/run.py $(T)
 
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp

@@ -39,6 +39,17 @@ static Collector__ServiceTypeRef *service_ref(struct arena *arena, const char *n
 	return ref;
 }
 
+static Collector__NamespacedName *collection_ref(struct arena *arena, const char *ns,
+						 const char *collection)
+{
+	Collector__NamespacedName *ref = arena_alloc(arena, sizeof(*ref));
+
+	collector__namespaced_name__init(ref);
+	ref->namespace_ = (char *)ns;
+	ref->name = (char *)collection;
+	return ref;
+}
+
 static size_t count_of(const char *const *list)
 {
 	size_t n = 0;
@@ -59,7 +70,11 @@ struct bytes handler_record_pack(const struct handler_record *record, struct are
 	m.n_namespaces = 1;
 	m.service = service_ref(arena, record->ns, record->service);
 	m.method_name = (char *)record->method;
-	m.kind = COLLECTOR__HANDLER_KIND__HANDLER_BACKEND;
+	m.kind = (Collector__HandlerKind)record->kind;
+	m.collector_id = (char *)record->collector_id;
+	m.max_in_flight = (int32_t)record->max_in_flight;
+	if (*record->collection)
+		m.collection = collection_ref(arena, record->ns, record->collection);
 	m.forward_authorization = record->forward_authorization;
 	m.metadata = metadata(arena, record->created_us);
 	return rpc_pack(&m.base, arena);
@@ -84,7 +99,11 @@ enum status handler_record_unpack(struct bytes data, struct arena *arena,
 		.ns = m->namespaces[0],
 		.service = m->service->service_name,
 		.method = m->method_name,
+		.kind = (enum handler_kind)m->kind,
 		.address = m->address,
+		.collection = m->collection ? m->collection->name : "",
+		.collector_id = m->collector_id,
+		.max_in_flight = (unsigned)m->max_in_flight,
 		.forward_authorization = m->forward_authorization,
 		.created_us = m->metadata ? unix_us_of(m->metadata->created_at) : 0,
 	};

@@ -22,12 +22,19 @@
 #define DISPATCHES_COLLECTION       "dispatches"
 #define DISPATCH_TYPE               "collector.Dispatch"
 
-/* A binding of methods to a server. */
+/* As collector.HandlerKind numbers them. */
+enum handler_kind { HANDLER_BACKEND = 0, HANDLER_ATTACHED = 1, HANDLER_COLLECTION = 2 };
+
+/* A binding of methods to what runs them. No text is NULL. */
 struct handler_record {
 	const char *id;
 	const char *ns, *service;
 	const char *method; /* "": every method of the service */
-	const char *address;
+	enum handler_kind kind;
+	const char *address;      /* of a backend, else "" */
+	const char *collection;   /* of the same namespace; of a HANDLER_COLLECTION, else "" */
+	const char *collector_id; /* that an attached one is attached to, else "" */
+	unsigned max_in_flight;   /* of an attached one */
 	bool forward_authorization;
 	uint64_t created_us;
 };

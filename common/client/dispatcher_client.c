@@ -77,12 +77,29 @@ struct bytes dispatch_request_pack(const struct dispatch_request *request, struc
 	return rpc_pack(&packing.message.base, arena);
 }
 
+static Collector__ServeRequest__ExecutionContextEntry **context_of(
+	const struct dispatch_request *request, struct arena *arena)
+{
+	Collector__ServeRequest__ExecutionContextEntry **entries =
+		arena_alloc(arena, (request->context_count + 1) * sizeof(*entries));
+
+	for (size_t i = 0; i < request->context_count; i++) {
+		entries[i] = arena_alloc(arena, sizeof(**entries));
+		collector__serve_request__execution_context_entry__init(entries[i]);
+		entries[i]->key = (char *)request->context[i].key;
+		entries[i]->value = (char *)request->context[i].value;
+	}
+	return entries;
+}
+
 struct bytes serve_request_pack(const struct dispatch_request *request, struct arena *arena)
 {
 	Collector__ServeRequest message = COLLECTOR__SERVE_REQUEST__INIT;
 	Collector__ServiceTypeRef service = COLLECTOR__SERVICE_TYPE_REF__INIT;
 	Google__Protobuf__Any input = GOOGLE__PROTOBUF__ANY__INIT;
 
+	message.execution_context = context_of(request, arena);
+	message.n_execution_context = request->context_count;
 	service.service_name = (char *)request->service;
 	input.type_url = arena_printf(arena, "type.googleapis.com/%s", request->input_type);
 	input.value.data = (uint8_t *)request->input.data;

@@ -15,7 +15,11 @@ struct dispatch_request {
 	const char *target;     /* "" routes by itself */
 	const char *input_type; /* full message name */
 	struct bytes input;
+	/* Of a ServeRequest: facts for whoever runs it. At most DISPATCH_MAX_CONTEXT. */
+	const struct rpc_header *context;
+	size_t context_count;
 };
+enum { DISPATCH_MAX_CONTEXT = 8 };
 
 struct dispatch_answer {
 	const char *handled_by; /* collector id */

@@ -94,6 +94,16 @@ void rpc_hold(void *call)
 	hold(call);
 }
 
+bool rpc_try_hold(void *call)
+{
+	struct rpc_call *c = call;
+	unsigned refs = atomic_load(&c->refs);
+
+	while (refs && !atomic_compare_exchange_weak(&c->refs, &refs, refs + 1))
+		;
+	return refs != 0;
+}
+
 void rpc_release(void *call)
 {
 	struct rpc_call *c = call;

@@ -99,8 +99,17 @@ void rpc_on_cancel(void *call, void (*notify)(void *arg), void *arg);
 void rpc_hold(void *call);
 void rpc_release(void *call);
 
+/*
+ * The same for who may come too late: false, and nothing held, while rpc_set_user()'s
+ * @drop runs. Until that has returned the call may be asked, and replied to in vain.
+ */
+bool rpc_try_hold(void *call);
+
 /* Messages that reply() queued and the client has not taken yet. */
 unsigned rpc_backlog(void *call);
+
+/* Would a reply() be queued without a wait? */
+bool rpc_has_room(void *call);
 
 /*
  * Call @notify(@arg), on a loop thread, whenever a queued message was taken: for

@@ -1,7 +1,8 @@
 /*
- * Forwarding a call that the server does not know, message by message, without
- * parsing it: streams, metadata, deadline, cancellation, status and trailers
- * are kept; two messages are read ahead per direction.
+ * What can be done with a call that the server does not know. Forwarding it passes
+ * message by message on, without parsing them: streams, metadata, deadline,
+ * cancellation, status and trailers are kept; two messages are read ahead per
+ * direction. Collecting it takes it for a unary call.
  */
 #ifndef COMMON_RPC_PROXY_H
 #define COMMON_RPC_PROXY_H
@@ -37,5 +38,16 @@ struct rpc_route {
 
 /* Only for calls given to rpc_fallback.route; ends the call. */
 void rpc_forward(struct rpc_call *call, const struct rpc_route *route);
+
+/*
+ * Instead of forwarding: read the one message of a unary call, then @done(@arg), on
+ * the loop thread, with it in rpc_request_bytes(). Who is given the call ends it with
+ * rpc_answer() or rpc_fail(). Not told of a call that is cut off before.
+ */
+void rpc_collect(struct rpc_call *call, void (*done)(void *arg, struct rpc_call *call),
+		 void *arg);
+
+/* End such a call with OK and one message, which is copied. */
+void rpc_answer(struct rpc_call *call, struct bytes message);
 
 #endif

@@ -37,6 +37,17 @@ static bool has_room(const struct outbox *out)
 	return out->queued < MAX_BACKLOG && out->queued_bytes < MAX_BACKLOG_BYTES;
 }
 
+bool rpc_has_room(void *call)
+{
+	struct rpc_call *c = call;
+	bool room;
+
+	pthread_mutex_lock(&c->mutex);
+	room = has_room(&c->out);
+	pthread_mutex_unlock(&c->mutex);
+	return room;
+}
+
 static bool is_open(struct rpc_call *c)
 {
 	return c->out.end == OUTBOX_NONE && !c->read_failed &&

@@ -194,7 +194,7 @@ enum status bindings_add(struct bindings *b, const struct handler_record *record
 					 options, arena, NULL, err);
 	if (status != STATUS_OK)
 		return status;
-	(void)handlers_put(b->d->handlers, record); /* the address was checked */
+	(void)handlers_put(b->d->handlers, record, NULL); /* the address was checked */
 	daemon_set_number(b->d->daemon, "handlers", (int64_t)handlers_count(b->d->handlers));
 	return STATUS_OK;
 }

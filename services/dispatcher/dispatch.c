@@ -6,18 +6,20 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/base/strbuf.h"
+#include "common/base/utf8.h"
 #include "common/client/dispatcher_client.h"
 #include "common/client/type_cache.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
+#include "services/dispatcher/attached.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 
-enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
+enum { MAX_TRIES = 8, MAX_HEADERS = 3, MAX_CONTEXT = 3 };
 
 /* A dispatch under way; in the call's arena. */
 struct attempt {
@@ -27,6 +29,8 @@ struct attempt {
 	struct pool *pool; /* holds method */
 	const struct pool_method *method;
 	const struct handler *tried_handler;
+	struct dispatch_request request; /* to an attached handler */
+	struct rpc_header context[MAX_CONTEXT];
 	const struct peer *tried[MAX_TRIES];
 	size_t tried_count;
 	uint64_t started_us;
@@ -57,6 +61,7 @@ static void keep_history(const struct attempt *a, const struct dispatch_result *
 		.request_bytes = x->input.size,
 		.response_bytes = result->output.size,
 		.candidates_tried = (int)(a->tried_count + a->local_tries),
+		.native = x->native,
 	};
 
 	random_uuid7(now / 1000, id);
@@ -123,54 +128,70 @@ static bool may_repeat(const struct attempt *a)
 }
 
 /* Nobody knows whether it was done: only what may be done twice goes on. */
-static bool may_try_next(const struct attempt *a, enum status status,
-			 const struct rpc_outcome *outcome)
+static bool may_try_next(const struct attempt *a, enum status status, bool not_processed)
 {
 	if (rpc_is_cancelled(a->x->call))
 		return false;
-	return outcome->not_processed || (status == STATUS_UNAVAILABLE && may_repeat(a));
+	return not_processed || (status == STATUS_UNAVAILABLE && may_repeat(a));
 }
 
-static void finish_local(struct attempt *a, struct bytes output)
+/* The output must be what the method gives; of a method that nobody registered, anything. */
+static bool is_output(const struct attempt *a, const char *type, struct bytes output)
 {
-	struct dispatch_result result = {
-		.handled_by = a->x->d->self.id,
-		.message = "",
-		.output_type = a->method->output->full_name,
-		.output = output,
-	};
-	struct error err;
+	struct error ignored;
 
-	if (wire_validate(a->pool, a->method->output, output, 0, &err) != STATUS_OK) {
+	return !a->method ||
+	       (!strcmp(type, a->method->output->full_name) &&
+		wire_validate(a->pool, a->method->output, output, 0, &ignored) == STATUS_OK);
+}
+
+static void finish_local(struct attempt *a, const char *type, struct bytes output)
+{
+	struct dispatch_result result = {.handled_by = a->x->d->self.id};
+
+	if (is_output(a, type, output)) {
+		result.message = "";
+		result.output_type = *type ? type : NULL;
+		result.output = output;
+	} else {
 		result.status = STATUS_INTERNAL;
 		result.message = "the handler's answer is not of the method's output type";
-		result.output_type = NULL;
-		result.output = bytes_of(NULL, 0);
 	}
 	finish(a, &result);
 }
 
-static void local_done(void *arg, enum status status, const struct error *err,
-		       struct bytes reply, const struct rpc_outcome *outcome)
+/* It failed. Ends the attempt, or goes on with another candidate. */
+static void failed_local(struct attempt *a, const struct error *err, bool not_processed)
 {
-	struct attempt *a = arg;
-	struct dispatch_result failed = {.handled_by = a->x->d->self.id};
+	struct dispatch_result failed = {
+		.handled_by = a->x->d->self.id, .status = err->status, .message = err->message};
 
+	if (may_try_next(a, err->status, not_processed))
+		try_next(a, err);
+	else
+		finish(a, &failed);
+}
+
+static void handler_answered(struct attempt *a)
+{
 	a->tried_handler = a->handler;
 	handlers_done(a->handler);
 	a->handler = NULL;
-	if (status == STATUS_OK) {
-		finish_local(a, reply);
-	} else if (may_try_next(a, status, outcome)) {
-		try_next(a, err);
-	} else {
-		failed.status = status;
-		failed.message = err->message;
-		finish(a, &failed);
-	}
 }
 
-static void call_handler(struct attempt *a)
+static void backend_done(void *arg, enum status status, const struct error *err,
+			 struct bytes reply, const struct rpc_outcome *outcome)
+{
+	struct attempt *a = arg;
+
+	handler_answered(a);
+	if (status == STATUS_OK)
+		finish_local(a, a->method->output->full_name, reply);
+	else
+		failed_local(a, err, outcome->not_processed);
+}
+
+static void call_backend(struct attempt *a)
 {
 	struct rpc_header headers[MAX_HEADERS];
 	struct rpc_options options = {.parent = a->x->call, .headers = headers};
@@ -179,17 +200,75 @@ static void call_handler(struct attempt *a)
 
 	options.header_count = put_headers(a, headers);
 	options.timeout_ms = rpc_time_left_ms(a->x->call);
-	a->local_tries++;
-	rpc_start_raw(handler_channel(a->handler), path, a->x->input, &options, local_done, a,
+	rpc_start_raw(handler_channel(a->handler), path, a->x->input, &options, backend_done, a,
 		      NULL);
+}
+
+static void attached_done_call(void *arg, const struct attached_outcome *outcome)
+{
+	struct attempt *a = arg;
+	struct error err;
+
+	handler_answered(a);
+	if (outcome->status == STATUS_OK) {
+		finish_local(a, outcome->output_type, outcome->output);
+		return;
+	}
+	error_set(&err, outcome->status, "%s", outcome->message);
+	failed_local(a, &err, outcome->not_processed);
+}
+
+/* What the caller's metadata tells whoever runs the call. */
+static size_t put_context(const struct attempt *a, struct rpc_header context[MAX_CONTEXT])
+{
+	static const char *const keys[] = {"traceparent", DISPATCH_IDEMPOTENCY_HEADER};
+	void *call = a->x->call;
+	size_t n = 0;
+
+	context[n++] = (struct rpc_header){"request-id", rpc_request_id(call)};
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const char *value = rpc_metadata(call, keys[i]);
+		if (value && utf8_valid(value, strlen(value)))
+			context[n++] = (struct rpc_header){keys[i], value};
+	}
+	return n;
+}
+
+static void call_attached(struct attempt *a)
+{
+	const struct dispatch *x = a->x;
+
+	a->request = (struct dispatch_request){
+		.ns = x->ns,
+		.service = x->service,
+		.method = x->method,
+		.input_type = x->input_type,
+		.input = x->input,
+		.context = a->context,
+		.context_count = put_context(a, a->context),
+	};
+	attached_call(handler_attached(a->handler), &a->request, x->call, attached_done_call,
+		      a);
+}
+
+static void call_handler(struct attempt *a)
+{
+	a->local_tries++;
+	if (handler_kind(a->handler) == HANDLER_ATTACHED)
+		call_attached(a);
+	else
+		call_backend(a);
 }
 
 /* The input must be what the method takes; NULL method: unknown here. */
 static enum status check_input(const struct attempt *a, struct error *err)
 {
-	const struct pool_message *type = a->method->input;
+	const struct pool_message *type;
 	enum status status;
 
+	if (!a->method)
+		return STATUS_OK;
+	type = a->method->input;
 	if (a->method->client_streaming || a->method->server_streaming)
 		return error_set(err, STATUS_FAILED_PRECONDITION,
 				 "%s streams: it can only be called natively",
@@ -233,7 +312,7 @@ static void peer_done_call(void *arg, enum status status, const struct error *er
 
 	if (status == STATUS_OK)
 		finish_peer(a, reply);
-	else if (!*a->x->target && may_try_next(a, status, outcome))
+	else if (!*a->x->target && may_try_next(a, status, outcome->not_processed))
 		try_next(a, err);
 	else
 		finish_failed(a, err, outcome->not_processed);
@@ -300,13 +379,25 @@ static void nobody(struct attempt *a, const struct error *last)
 	finish_failed(a, &err, true);
 }
 
+static struct handler *take_handler(const struct attempt *a)
+{
+	const struct handler_wanted wanted = {
+		.ns = a->x->ns,
+		.service = a->x->service,
+		.method = a->x->method,
+		.attached_only = !a->method,
+		.not_this = a->tried_handler,
+	};
+
+	return handlers_take(a->x->d->handlers, &wanted);
+}
+
 static void try_next(struct attempt *a, const struct error *last)
 {
 	struct dispatch *x = a->x;
 
 	if (a->tried_handler && a->local_tries < MAX_TRIES) {
-		a->handler = handlers_take_other(x->d->handlers, x->ns, x->service, x->method,
-						 a->tried_handler);
+		a->handler = take_handler(a);
 		if (a->handler) {
 			call_handler(a);
 			return;
@@ -365,18 +456,22 @@ void dispatch_start(struct dispatch *x)
 		x->local_only = true;
 	status = type_cache_method(x->d->types, x->ns, x->service, x->method, &options,
 				   &a->pool, &a->method, &err);
-	if (status != STATUS_OK && status != STATUS_NOT_FOUND && x->local_only) {
+	if (x->native && !a->method) {
+		err.status = status == STATUS_NOT_FOUND ? STATUS_UNIMPLEMENTED : status;
 		finish_failed(a, &err, true);
 		return;
 	}
-	a->handler =
-		a->method ? handlers_take(x->d->handlers, x->ns, x->service, x->method) : NULL;
+	if (x->native)
+		x->input_type = a->method->input->full_name;
+	a->handler = take_handler(a);
 	if (!a->handler && a->method) {
 		bindings_refresh(x->d->bindings);
-		a->handler = handlers_take(x->d->handlers, x->ns, x->service, x->method);
+		a->handler = take_handler(a);
 	}
 	if (a->handler)
 		start_local(a);
+	else if (status != STATUS_OK && status != STATUS_NOT_FOUND && x->local_only)
+		finish_failed(a, &err, true);
 	else
 		try_next(a, NULL);
 }

@@ -35,10 +35,11 @@ struct dispatch {
 	void *call; /* the inbound call; everything below lives as long as it */
 	const char *ns, *service, *method;
 	const char *target;     /* "": any collector */
-	const char *input_type; /* full message name */
+	const char *input_type; /* full message name; NULL: what the method takes */
 	struct bytes input;
 	bool local_only; /* Serve */
 	bool idempotent; /* the caller says so */
+	bool native;     /* of a registered method alone */
 	/* Called once, on any thread; ends the call. */
 	void (*finish)(struct dispatch *x, const struct dispatch_result *result);
 };

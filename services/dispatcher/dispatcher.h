@@ -4,6 +4,7 @@
 
 #include "services/dispatcher/identity.h"
 
+struct attachments;
 struct daemon;
 struct handlers;
 struct peers;
@@ -19,6 +20,7 @@ struct dispatcher {
 	struct peers *peers;
 	struct type_cache *types;
 	struct records *records;
+	struct attachments *attachments;
 	struct bindings *bindings;
 	struct mesh *mesh;
 	struct front *front;

@@ -9,14 +9,16 @@
 #include "common/base/map.h"
 #include "common/base/random.h"
 #include "common/rpc/client.h"
+#include "services/dispatcher/attached.h"
 
 enum { MAX_CANDIDATES = 64 };
 
 struct handler {
 	struct handler *next;         /* of the same namespace and service */
 	struct handler_record record; /* texts owned */
-	struct rpc_channel *channel;
-	atomic_uint refs; /* the table's and one a call under way */
+	struct rpc_channel *channel;  /* of a backend */
+	struct attached *attached;    /* owned */
+	atomic_uint refs;             /* the table's and one a call under way */
 };
 
 struct handlers {
@@ -44,6 +46,9 @@ static void unref(struct handler *x)
 	free((char *)x->record.service);
 	free((char *)x->record.method);
 	free((char *)x->record.address);
+	free((char *)x->record.collection);
+	free((char *)x->record.collector_id);
+	attached_unref(x->attached);
 	free(x);
 }
 
@@ -89,7 +94,8 @@ static bool remove_from(struct handlers *h, const char *key, const char *id)
 	return true;
 }
 
-static struct handler *new_handler(const struct handler_record *r, struct rpc_channel *channel)
+static struct handler *new_handler(const struct handler_record *r, struct rpc_channel *channel,
+				   struct attached *attached)
 {
 	struct handler *x = xcalloc(1, sizeof(*x));
 
@@ -98,18 +104,23 @@ static struct handler *new_handler(const struct handler_record *r, struct rpc_ch
 		.ns = xstrdup(r->ns),
 		.service = xstrdup(r->service),
 		.method = xstrdup(r->method),
+		.kind = r->kind,
 		.address = xstrdup(r->address),
+		.collection = xstrdup(r->collection),
+		.collector_id = xstrdup(r->collector_id),
+		.max_in_flight = r->max_in_flight,
 		.forward_authorization = r->forward_authorization,
 		.created_us = r->created_us,
 	};
 	x->channel = channel;
+	x->attached = attached ? attached_ref(attached) : NULL;
 	atomic_init(&x->refs, 1);
 	return x;
 }
 
 /* Holds h->mu. */
 static bool put_locked(struct handlers *h, const struct handler_record *record,
-		       struct rpc_channel *channel)
+		       struct rpc_channel *channel, struct attached *attached)
 {
 	char *key AUTO_FREE = key_of(record->ns, record->service);
 	struct handler *x;
@@ -117,23 +128,34 @@ static bool put_locked(struct handlers *h, const struct handler_record *record,
 	(void)remove_from(h, key, record->id);
 	if (h->count >= HANDLERS_MAX)
 		return false;
-	x = new_handler(record, channel);
+	x = new_handler(record, channel, attached);
 	x->next = map_get(&h->by_service, key);
 	map_put(&h->by_service, key, x);
 	h->count++;
 	return true;
 }
 
-bool handlers_put(struct handlers *h, const struct handler_record *record)
+/* False: it needs a channel, and none can be made to its address. */
+static bool make_channel(struct handlers *h, const struct handler_record *record,
+			 struct rpc_channel **ret_channel)
 {
-	struct rpc_channel *channel =
-		rpc_client_channel(h->client, record->address, RPC_TRUST_FOREIGN);
+	*ret_channel =
+		record->kind == HANDLER_BACKEND
+			? rpc_client_channel(h->client, record->address, RPC_TRUST_FOREIGN)
+			: NULL;
+	return *ret_channel || record->kind != HANDLER_BACKEND;
+}
+
+bool handlers_put(struct handlers *h, const struct handler_record *record,
+		  struct attached *attached)
+{
+	struct rpc_channel *channel;
 	bool done;
 
-	if (!channel)
+	if (!make_channel(h, record, &channel))
 		return false;
 	pthread_mutex_lock(&h->mu);
-	done = put_locked(h, record, channel);
+	done = put_locked(h, record, channel, attached);
 	pthread_mutex_unlock(&h->mu);
 	return done;
 }
@@ -162,6 +184,21 @@ bool handlers_remove(struct handlers *h, const char *ns, const char *id)
 	return removed;
 }
 
+/* Holds h->mu. Move the attached ones of a chain into the table, let go of the others. */
+static void keep_attached(struct handlers *h, const char *key, struct handler *chain)
+{
+	for (struct handler *x = chain, *next; x; x = next) {
+		next = x->next;
+		if (!x->attached) {
+			unref(x);
+			continue;
+		}
+		x->next = map_get(&h->by_service, key);
+		map_put(&h->by_service, key, x);
+		h->count++;
+	}
+}
+
 void handlers_replace(struct handlers *h, const struct handler_record *records, size_t count)
 {
 	struct map old;
@@ -170,45 +207,54 @@ void handlers_replace(struct handlers *h, const struct handler_record *records, 
 	old = h->by_service;
 	h->by_service = (struct map){0};
 	h->count = 0;
+	map_for_each (&old, e)
+		keep_attached(h, e->key, e->value);
 	for (size_t i = 0; i < count; i++) {
-		struct rpc_channel *channel =
-			rpc_client_channel(h->client, records[i].address, RPC_TRUST_FOREIGN);
-		if (channel)
-			(void)put_locked(h, &records[i], channel);
+		struct rpc_channel *channel;
+		if (records[i].kind != HANDLER_ATTACHED &&
+		    make_channel(h, &records[i], &channel))
+			(void)put_locked(h, &records[i], channel, NULL);
 	}
 	pthread_mutex_unlock(&h->mu);
-	map_release(&old, unref_chain);
+	map_release(&old, NULL);
 }
 
 /* ---------------------------------------------------------------- choosing */
 
-static bool serves(const struct handler *x, const char *method)
+static bool serves(const struct handler *x, const struct handler_wanted *w)
 {
-	return !*x->record.method || !strcmp(x->record.method, method);
+	return x != w->not_this && (x->attached || !w->attached_only) &&
+	       (!*x->record.method || !strcmp(x->record.method, w->method));
+}
+
+/* Can it be called without a wait? */
+static bool is_ready(const struct handler *x)
+{
+	return x->channel    ? rpc_channel_is_ready(x->channel)
+	       : x->attached ? attached_is_open(x->attached)
+			     : true;
 }
 
 /* Fewer calls under way is better, and a connection is better than none. */
 static bool is_better(struct handler *a, struct handler *b)
 {
-	bool a_ready = rpc_channel_is_ready(a->channel),
-	     b_ready = rpc_channel_is_ready(b->channel);
+	bool a_ready = is_ready(a), b_ready = is_ready(b);
 
 	if (a_ready != b_ready)
 		return a_ready;
 	return atomic_load(&a->refs) < atomic_load(&b->refs);
 }
 
-struct handler *handlers_take_other(struct handlers *h, const char *ns, const char *service,
-				    const char *method, const struct handler *not_this)
+struct handler *handlers_take(struct handlers *h, const struct handler_wanted *w)
 {
-	char *key AUTO_FREE = key_of(ns, service);
+	char *key AUTO_FREE = key_of(w->ns, w->service);
 	struct handler *found[MAX_CANDIDATES], *best = NULL;
 	size_t n = 0;
 
 	pthread_mutex_lock(&h->mu);
 	for (struct handler *x = map_get(&h->by_service, key); x && n < MAX_CANDIDATES;
 	     x = x->next)
-		if (x != not_this && serves(x, method))
+		if (serves(x, w))
 			found[n++] = x;
 	if (n == 1) {
 		best = found[0];
@@ -223,15 +269,29 @@ struct handler *handlers_take_other(struct handlers *h, const char *ns, const ch
 	return best;
 }
 
-struct handler *handlers_take(struct handlers *h, const char *ns, const char *service,
-			      const char *method)
-{
-	return handlers_take_other(h, ns, service, method, NULL);
-}
-
 void handlers_done(struct handler *handler)
 {
 	unref(handler);
+}
+
+enum handler_kind handler_kind(const struct handler *handler)
+{
+	return handler->record.kind;
+}
+
+struct attached *handler_attached(const struct handler *handler)
+{
+	return handler->attached;
+}
+
+const char *handler_collection(const struct handler *handler)
+{
+	return handler->record.collection;
+}
+
+const char *handler_address(const struct handler *handler)
+{
+	return handler->record.address;
 }
 
 struct rpc_channel *handler_channel(const struct handler *handler)
@@ -266,6 +326,8 @@ static void copy_record(struct arena *arena, const struct handler_record *from,
 	to->service = arena_strdup(arena, from->service);
 	to->method = arena_strdup(arena, from->method);
 	to->address = arena_strdup(arena, from->address);
+	to->collection = arena_strdup(arena, from->collection);
+	to->collector_id = arena_strdup(arena, from->collector_id);
 }
 
 size_t handlers_list(struct handlers *h, const char *ns, const char *after, size_t max,

@@ -1,6 +1,7 @@
 /*
- * What methods are bound to: servers by namespace, service and method. In
- * memory; the truth is in system/dispatch_servers and is loaded from there.
+ * What methods are bound to, by namespace, service and method. In memory; the truth
+ * is in system/dispatch_servers and is loaded from there, save for attached handlers,
+ * which are here as long as their stream.
  *
  * Thread-safe: one mutex guards the table, held for lookups only. A handler that
  * was taken stays valid until it is given back, also when it is removed.
@@ -14,6 +15,7 @@
 #include "common/base/arena.h"
 #include "common/client/dispatch_records.h"
 
+struct attached;
 struct handler;
 struct handlers;
 struct rpc_channel;
@@ -24,27 +26,37 @@ enum { HANDLERS_MAX = 10000 };
 struct handlers *handlers_new(struct rpc_client *client);
 void handlers_free(struct handlers *h);
 
-/* Add or replace by id. False: HANDLERS_MAX, or no channel can be made to the address. */
-bool handlers_put(struct handlers *h, const struct handler_record *record);
+/*
+ * Add or replace by id. @attached is that of a HANDLER_ATTACHED, else NULL. False:
+ * HANDLERS_MAX, or no channel can be made to the address.
+ */
+bool handlers_put(struct handlers *h, const struct handler_record *record,
+		  struct attached *attached);
 bool handlers_remove(struct handlers *h, const char *ns, const char *id);
 
-/* Make the table hold exactly @records. */
+/* Make the table hold exactly @records beside the attached ones. */
 void handlers_replace(struct handlers *h, const struct handler_record *records, size_t count);
+
+/* A method that is to be called. */
+struct handler_wanted {
+	const char *ns, *service, *method;
+	bool attached_only;             /* nobody registered it */
+	const struct handler *not_this; /* was tried already; may be NULL */
+};
 
 /*
  * A handler of the method: of two drawn at random the one with fewer calls under
  * way, connected ones first. NULL: there is none. Give it back with
  * handlers_done().
  */
-struct handler *handlers_take(struct handlers *h, const char *ns, const char *service,
-			      const char *method);
-
-/* Another one than @not_this, for a second try; NULL: there is none. */
-struct handler *handlers_take_other(struct handlers *h, const char *ns, const char *service,
-				    const char *method, const struct handler *not_this);
+struct handler *handlers_take(struct handlers *h, const struct handler_wanted *wanted);
 void handlers_done(struct handler *handler);
 
-struct rpc_channel *handler_channel(const struct handler *handler);
+enum handler_kind handler_kind(const struct handler *handler);
+struct rpc_channel *handler_channel(const struct handler *handler); /* of a backend */
+struct attached *handler_attached(const struct handler *handler);   /* of an attached one */
+const char *handler_collection(const struct handler *handler);      /* of a collection */
+const char *handler_address(const struct handler *handler);         /* "": it has none */
 bool handler_forwards_authorization(const struct handler *handler);
 const char *handler_id(const struct handler *handler);
 

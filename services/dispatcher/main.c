@@ -6,6 +6,7 @@
 #include "common/base/names.h"
 #include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
+#include "services/dispatcher/attach_rpc.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/front.h"
@@ -80,6 +81,7 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	d->peers = peers_new(daemon_client(daemon));
 	d->types = type_cache_new(daemon_channel(daemon, DAEMON_REGISTRY));
 	d->records = records_new(daemon_channel(daemon, DAEMON_REPO));
+	d->attachments = attachments_new(d);
 	d->bindings = bindings_new(d);
 	d->mesh = mesh_new(d);
 	d->front = front_new(d);
@@ -104,6 +106,7 @@ static void start_dispatcher(void *state)
 		d->self.address = daemon_listen_address(d->daemon);
 	front_start(d->front);
 	bindings_start(d->bindings);
+	attachments_start(d->attachments);
 	mesh_start(d->mesh);
 }
 
@@ -112,6 +115,7 @@ static void drain_dispatcher(void *state)
 	struct dispatcher *d = state;
 
 	mesh_leave(d->mesh);
+	attachments_leave(d->attachments);
 }
 
 static void close_dispatcher(void *state)
@@ -120,6 +124,7 @@ static void close_dispatcher(void *state)
 
 	front_free(d->front);
 	mesh_free(d->mesh);
+	attachments_free(d->attachments);
 	records_free(d->records);
 	bindings_free(d->bindings);
 	native_free(d->native);

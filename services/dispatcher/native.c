@@ -81,7 +81,7 @@ static void forwarded(void *arg, const struct rpc_forwarded *result)
 
 /* ---------------------------------------------------------------- forwarding */
 
-static void forward_to_handler(struct native_call *n)
+static void forward_to_backend(struct native_call *n)
 {
 	struct rpc_header ns = {DISPATCH_NAMESPACE_HEADER, n->ns};
 	struct rpc_route route = {
@@ -119,9 +119,68 @@ static void forward_to_peer(struct native_call *n)
 	rpc_forward(n->call, &route);
 }
 
+/* ----------------------------------------------- handlers that take messages */
+
+static void run_finished(struct dispatch *x, const struct dispatch_result *result)
+{
+	struct error err;
+
+	if (result->envelope != STATUS_OK && result->not_processed) {
+		rpc_fail_not_processed(x->call, &result->err);
+	} else if (result->envelope != STATUS_OK) {
+		rpc_fail_error(x->call, &result->err);
+	} else if (result->status != STATUS_OK) {
+		error_set(&err, result->status, "%s", result->message);
+		rpc_fail_error(x->call, &err);
+	} else {
+		rpc_answer(x->call, result->output);
+	}
+}
+
+static void run(void *arg)
+{
+	struct native_call *n = arg;
+	struct dispatch *x = arena_zalloc(rpc_arena(n->call), sizeof(*x));
+
+	*x = (struct dispatch){
+		.d = n->d,
+		.call = n->call,
+		.ns = n->ns,
+		.service = n->service,
+		.method = n->method,
+		.target = n->target,
+		.input = rpc_request_bytes(n->call),
+		.native = true,
+		.finish = run_finished,
+	};
+	dispatch_start(x);
+}
+
+static void run_on_pool(void *arg, struct rpc_call *call)
+{
+	struct native_call *n = arg;
+
+	if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), run, n))
+		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
+}
+
+/* A backend gets the call as it comes; others get its message, as if by Dispatch. */
+static void forward_to_handler(struct native_call *n)
+{
+	if (handler_kind(n->handler) == HANDLER_BACKEND) {
+		forward_to_backend(n);
+		return;
+	}
+	handlers_done(n->handler);
+	rpc_collect(n->call, run_on_pool, n);
+}
+
 static bool take_handler(struct native_call *n)
 {
-	n->handler = handlers_take(n->d->handlers, n->ns, n->service, n->method);
+	const struct handler_wanted wanted = {
+		.ns = n->ns, .service = n->service, .method = n->method};
+
+	n->handler = handlers_take(n->d->handlers, &wanted);
 	return n->handler != NULL;
 }
 

@@ -14,6 +14,7 @@
 #include "common/rpc/reflection.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status_code.h"
+#include "services/dispatcher/attach_rpc.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatch.h"
 #include "services/dispatcher/dispatcher.h"
@@ -234,7 +235,8 @@ static void dispatch(Collector__CollectiveDispatcher_Service *service,
 
 /* ------------------------------------------------------------------ handlers */
 
-static Collector__DispatchServer *server_of(const struct handler_record *h, struct arena *arena)
+Collector__DispatchServer *dispatcher_rpc_server_of(const struct handler_record *h,
+						    struct arena *arena)
 {
 	Collector__DispatchServer *s = arena_alloc(arena, sizeof(*s));
 	Collector__ServiceTypeRef *ref = arena_alloc(arena, sizeof(*ref));
@@ -250,7 +252,9 @@ static Collector__DispatchServer *server_of(const struct handler_record *h, stru
 	s->n_namespaces = 1;
 	s->service = ref;
 	s->method_name = (char *)h->method;
-	s->kind = COLLECTOR__HANDLER_KIND__HANDLER_BACKEND;
+	s->kind = (Collector__HandlerKind)h->kind;
+	s->collector_id = (char *)h->collector_id;
+	s->max_in_flight = (int32_t)h->max_in_flight;
 	s->forward_authorization = h->forward_authorization;
 	s->metadata = dispatcher_rpc_metadata(arena, h->created_us);
 	return s;
@@ -303,6 +307,8 @@ static void register_handler(Collector__CollectiveDispatcher_Service *service,
 		.service = request->service->service_name,
 		.method = request->method_name,
 		.address = request->address,
+		.collection = "",
+		.collector_id = "",
 		.forward_authorization = request->forward_authorization,
 		.created_us = clock_unix_us(),
 	};
@@ -314,7 +320,7 @@ static void register_handler(Collector__CollectiveDispatcher_Service *service,
 		return;
 	}
 	reply.status = dispatcher_rpc_ok(arena);
-	reply.server = server_of(&record, arena);
+	reply.server = dispatcher_rpc_server_of(&record, arena);
 	reply_to(&reply, call);
 }
 
@@ -369,7 +375,8 @@ static void list_handlers(Collector__CollectiveDispatcher_Service *service,
 	reply.status = dispatcher_rpc_ok(arena);
 	reply.servers = arena_alloc(arena, (size + 1) * sizeof(*reply.servers));
 	for (; reply.n_servers < count && reply.n_servers < size; reply.n_servers++)
-		reply.servers[reply.n_servers] = server_of(&records[reply.n_servers], arena);
+		reply.servers[reply.n_servers] =
+			dispatcher_rpc_server_of(&records[reply.n_servers], arena);
 	if (count > size)
 		reply.next_page_token = (char *)records[size - 1].id;
 	reply_to(&reply, call);
@@ -388,8 +395,8 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 
 struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 {
-	static const struct rpc_method_policy policies[] = {{"Ping", RPC_RUN_INLINE},
-							    {NULL, RPC_RUN_POOL}};
+	static const struct rpc_method_policy policies[] = {
+		{"Ping", RPC_RUN_INLINE}, {"Attach", RPC_RUN_INLINE}, {NULL, RPC_RUN_POOL}};
 	struct dispatcher_rpc *r = xcalloc(1, sizeof(*r));
 
 	*r = (struct dispatcher_rpc){
@@ -408,6 +415,7 @@ struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 		.reflection = {reflection_snapshot, r},
 	};
 	dispatcher_rpc_set_mesh_methods(r);
+	dispatcher_rpc_set_attach_method(r);
 	rpc_server_add(daemon_server(d->daemon), &r->service.base, policies);
 	rpc_server_set_reflection(daemon_server(d->daemon), &r->reflection);
 	return r;

@@ -9,6 +9,7 @@
 
 #include "collector/dispatcher.pb-c.h"
 #include "common/base/arena.h"
+#include "common/client/dispatch_records.h"
 #include "common/rpc/reflection.h"
 
 struct dispatcher;
@@ -25,6 +26,10 @@ struct dispatcher *dispatcher_rpc_of(Collector__CollectiveDispatcher_Service *se
 Collector__Status *dispatcher_rpc_ok(struct arena *arena);
 Google__Protobuf__Timestamp *dispatcher_rpc_stamp(struct arena *arena, uint64_t unix_us);
 Collector__Metadata *dispatcher_rpc_metadata(struct arena *arena, uint64_t created_us);
+
+/* A handler as it is shown, in @arena, to which it points too. */
+Collector__DispatchServer *dispatcher_rpc_server_of(const struct handler_record *h,
+						    struct arena *arena);
 
 /* Connect, ConnectPeer, Disconnect, Ping, ListConnections. */
 void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r);

@@ -137,8 +137,21 @@ END_TEST
 
 static struct handler_record binding(const char *id, const char *method, const char *address)
 {
-	return (struct handler_record){
-		.id = id, .ns = "shop", .service = "s.S", .method = method, .address = address};
+	return (struct handler_record){.id = id,
+				       .ns = "shop",
+				       .service = "s.S",
+				       .method = method,
+				       .address = address,
+				       .collection = "",
+				       .collector_id = ""};
+}
+
+static struct handler *take(struct handlers *h, const char *ns, const char *method,
+			    const struct handler *not_this)
+{
+	return handlers_take(
+		h, &(struct handler_wanted){
+			   .ns = ns, .service = "s.S", .method = method, .not_this = not_this});
 }
 
 START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
@@ -148,20 +161,20 @@ START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
 	struct handler_record every = binding("2", "", "127.0.0.1:2");
 	struct handler *x;
 
-	ck_assert(handlers_put(h, &one));
-	ck_assert_ptr_null(handlers_take(h, "shop", "s.S", "Other"));
-	ck_assert_ptr_null(handlers_take(h, "else", "s.S", "Do"));
-	ck_assert(handlers_put(h, &every));
-	x = handlers_take(h, "shop", "s.S", "Other");
+	ck_assert(handlers_put(h, &one, NULL));
+	ck_assert_ptr_null(take(h, "shop", "Other", NULL));
+	ck_assert_ptr_null(take(h, "else", "Do", NULL));
+	ck_assert(handlers_put(h, &every, NULL));
+	x = take(h, "shop", "Other", NULL);
 	ck_assert_str_eq(handler_id(x), "2");
-	ck_assert_ptr_null(handlers_take_other(h, "shop", "s.S", "Other", x));
+	ck_assert_ptr_null(take(h, "shop", "Other", x));
 	handlers_done(x);
 	/* Putting an id again replaces it; both serve Do, the idle one is taken. */
-	ck_assert(handlers_put(h, &one));
+	ck_assert(handlers_put(h, &one, NULL));
 	ck_assert_uint_eq(handlers_count(h), 2);
-	x = handlers_take(h, "shop", "s.S", "Do");
+	x = take(h, "shop", "Do", NULL);
 	for (int i = 0; i < 20; i++) {
-		struct handler *y = handlers_take(h, "shop", "s.S", "Do");
+		struct handler *y = take(h, "shop", "Do", NULL);
 		ck_assert_str_ne(handler_id(y), handler_id(x));
 		handlers_done(y);
 	}
@@ -169,7 +182,7 @@ START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
 	ck_assert(!handlers_remove(h, "else", "1"));
 	ck_assert(handlers_remove(h, "shop", "1"));
 	ck_assert(handlers_remove(h, "shop", "2"));
-	ck_assert_ptr_null(handlers_take(h, "shop", "s.S", "Do"));
+	ck_assert_ptr_null(take(h, "shop", "Do", NULL));
 	handlers_free(h);
 }
 END_TEST
