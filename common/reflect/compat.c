@@ -180,6 +180,18 @@ struct compat_report compat_check(const struct pool *before, const struct pool *
 	return finish(&c);
 }
 
+struct compat_report compat_check_message(const struct pool_message *before,
+					  const struct pool *after, unsigned levels, size_t max,
+					  struct arena *arena)
+{
+	struct compat c = {.after = after, .levels = levels, .max = max, .arena = arena};
+	const struct pool_message *is = compat_message_after(&c, before->full_name);
+
+	if (levels && is)
+		compat_message(&c, before, is);
+	return finish(&c);
+}
+
 struct compat_report compat_check_file(const struct pool_file *before, const struct pool *after,
 				       unsigned levels, size_t max, struct arena *arena)
 {

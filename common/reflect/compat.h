@@ -28,6 +28,7 @@
 struct arena;
 struct pool;
 struct pool_file;
+struct pool_message;
 
 /*
  * The weakest first. What breaks at a level breaks, by the same rule or a
@@ -37,6 +38,12 @@ enum compat_level {
 	COMPAT_WIRE = 1,      /* what was written in binary can be read */
 	COMPAT_WIRE_JSON = 2, /* ... in binary or as JSON */
 	COMPAT_SOURCE = 4,    /* ... and generated code still compiles */
+	/*
+	 * Weaker than WIRE, to be asked for alone: every value that was written is
+	 * read as what it was, or kept as unknown. That a number is free to be used
+	 * again breaks nothing yet, nor does another default.
+	 */
+	COMPAT_RECORDS = 8,
 };
 enum { COMPAT_ANY_LEVEL = COMPAT_WIRE | COMPAT_WIRE_JSON | COMPAT_SOURCE };
 
@@ -71,6 +78,14 @@ struct compat_report {
  */
 struct compat_report compat_check(const struct pool *before, const struct pool *after,
 				  unsigned levels, size_t max, struct arena *arena);
+
+/*
+ * The same for one message, apart from those in it, and the message of its full
+ * name in @after; nothing is found where there is none.
+ */
+struct compat_report compat_check_message(const struct pool_message *before,
+					  const struct pool *after, unsigned levels, size_t max,
+					  struct arena *arena);
 
 /* The same for what @before, a file of another pool, declares. */
 struct compat_report compat_check_file(const struct pool_file *before, const struct pool *after,

@@ -8,13 +8,17 @@ static const struct compat_rule same_json_name = {"FIELD_SAME_JSON_NAME", FROM_W
 static const struct compat_rule same_type = {"FIELD_SAME_TYPE", COMPAT_SOURCE};
 static const struct compat_rule wire_json_type = {"FIELD_WIRE_JSON_COMPATIBLE_TYPE",
 						  COMPAT_WIRE_JSON};
-static const struct compat_rule wire_type = {"FIELD_WIRE_COMPATIBLE_TYPE", COMPAT_WIRE};
+static const struct compat_rule wire_type = {"FIELD_WIRE_COMPATIBLE_TYPE",
+					     COMPAT_WIRE | COMPAT_RECORDS};
 static const struct compat_rule same_cardinality = {"FIELD_SAME_CARDINALITY", COMPAT_SOURCE};
 static const struct compat_rule wire_json_cardinality = {
 	"FIELD_WIRE_JSON_COMPATIBLE_CARDINALITY", COMPAT_WIRE_JSON};
 static const struct compat_rule wire_cardinality = {"FIELD_WIRE_COMPATIBLE_CARDINALITY",
 						    COMPAT_WIRE};
-static const struct compat_rule same_oneof = {"FIELD_SAME_ONEOF", FROM_WIRE};
+/* The same where one value becomes many or many one. */
+static const struct compat_rule records_cardinality = {"FIELD_WIRE_COMPATIBLE_CARDINALITY",
+						       COMPAT_WIRE | COMPAT_RECORDS};
+static const struct compat_rule same_oneof = {"FIELD_SAME_ONEOF", FROM_RECORDS};
 static const struct compat_rule same_default = {"FIELD_SAME_DEFAULT", FROM_WIRE};
 static const struct compat_rule same_utf8 = {"FIELD_SAME_UTF8_VALIDATION", COMPAT_SOURCE};
 static const struct compat_rule same_java_utf8 = {"FIELD_SAME_JAVA_UTF8_VALIDATION",
@@ -230,7 +234,10 @@ static void check_cardinality(struct compat *c, const struct pool_field *was,
 			   "JSON may not understand",
 			   names[from], names[to]);
 	if (in_binary[from] != in_binary[to])
-		compat_add(c, &wire_cardinality, is->file, is->full_name,
+		compat_add(c,
+			   was->repeated == is->repeated ? &wire_cardinality
+							 : &records_cardinality,
+			   is->file, is->full_name,
 			   "the field changes from %s to %s, which readers of binary may "
 			   "not understand",
 			   names[from], names[to]);

@@ -6,11 +6,13 @@
 #include "common/reflect/wire.h"
 
 static const struct compat_rule same_message_set = {"MESSAGE_SAME_MESSAGE_SET_WIRE_FORMAT",
-						    FROM_WIRE};
+						    FROM_RECORDS};
 static const struct compat_rule same_json_format = {"MESSAGE_SAME_JSON_FORMAT", FROM_WIRE_JSON};
 static const struct compat_rule no_remove_accessor = {
 	"MESSAGE_NO_REMOVE_STANDARD_DESCRIPTOR_ACCESSOR", COMPAT_SOURCE};
 static const struct compat_rule same_required = {"MESSAGE_SAME_REQUIRED_FIELDS", FROM_WIRE};
+static const struct compat_rule none_more_required = {"MESSAGE_SAME_REQUIRED_FIELDS",
+						      FROM_RECORDS};
 static const struct compat_rule reserved_no_delete = {"RESERVED_MESSAGE_NO_DELETE", FROM_WIRE};
 static const struct compat_rule extensions_no_delete = {"EXTENSION_MESSAGE_NO_DELETE",
 							COMPAT_SOURCE};
@@ -55,7 +57,7 @@ static void check_required(struct compat *c, const struct pool_message *was,
 		const struct pool_field *old = pool_declared_field(was, f->number);
 
 		if (f->required && !(old && old->required))
-			compat_add(c, &same_required, is->file, f->full_name,
+			compat_add(c, &none_more_required, is->file, f->full_name,
 				   "the field %u becomes required", f->number);
 	}
 }

@@ -23,6 +23,7 @@ struct compat_rule {
 /* The levels that rules have. */
 enum {
 	FROM_WIRE = COMPAT_WIRE | COMPAT_WIRE_JSON | COMPAT_SOURCE,
+	FROM_RECORDS = FROM_WIRE | COMPAT_RECORDS,
 	FROM_WIRE_JSON = COMPAT_WIRE_JSON | COMPAT_SOURCE,
 	/* Rules that stricter ones replace at the next level. */
 	BELOW_SOURCE = COMPAT_WIRE | COMPAT_WIRE_JSON,

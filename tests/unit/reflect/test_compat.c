@@ -482,6 +482,57 @@ START_TEST(thousands_of_fields_and_values)
 }
 END_TEST
 
+/* What COMPAT_RECORDS says of M, "RULE path; "... */
+static const char *lost(const char *before, const char *after)
+{
+	struct pool *p = fixture_pool(before), *q = fixture_pool(after);
+	const char *out = summary(compat_check_message(pool_message(p, "t.M", 3), q,
+						       COMPAT_RECORDS, PLENTY, &arena));
+
+	pool_unref(p);
+	pool_unref(q);
+	return out;
+}
+
+#define P3 "syntax = \"proto3\"; package t; "
+#define P2 "syntax = \"proto2\"; package t; "
+
+START_TEST(what_was_written_is_read_as_what_it_was)
+{
+	static const char m[] =
+		P3 "message M { int32 a = 1; string s = 2; N n = 3; } message N "
+		   "{ int32 x = 1; } enum E { Z = 0; }";
+	static const struct {
+		const char *before, *after, *summary;
+	} cases[] = {
+		{m, m, ""},
+		/* Gone, renamed, wider, with another default: nothing is misread. */
+		{m, P3 "message M {}", ""},
+		{m, P3 "message M { int64 b = 1; bytes s = 2; N n = 3; } message N {}", ""},
+		{P2 "message M { optional int32 a = 1 [default = 5]; reserved 2; }",
+		 P2 "message M { optional int32 a = 1; }", ""},
+		{P2 "message M { required int32 a = 1; }",
+		 P2 "message M { optional int32 a = 1; }", ""},
+		/* It is gone as a whole, or in what it is made of. */
+		{m, P3 "message Other {}", ""},
+		{m,
+		 P3 "message M { int32 a = 1; string s = 2; N n = 3; } message N { string x = "
+		    "1; }",
+		 ""},
+		{m, P3 "message M { string a = 1; repeated string s = 2; }",
+		 "FIELD_WIRE_COMPATIBLE_TYPE t.M.a; FIELD_WIRE_COMPATIBLE_CARDINALITY t.M.s; "},
+		{m, P3 "message M { oneof o { int32 a = 1; string s = 2; } }",
+		 "FIELD_SAME_ONEOF t.M.a; FIELD_SAME_ONEOF t.M.s; "},
+		{P2 "message M { optional int32 a = 1; }",
+		 P2 "message M { required int32 a = 1; required int32 b = 2; }",
+		 "MESSAGE_SAME_REQUIRED_FIELDS t.M.a; MESSAGE_SAME_REQUIRED_FIELDS t.M.b; "},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_str_eq(lost(cases[i].before, cases[i].after), cases[i].summary);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -498,6 +549,7 @@ int main(void)
 		options_may_come_in_pieces,
 		what_depends_on_a_replaced_file_is_looked_at,
 		thousands_of_fields_and_values,
+		what_was_written_is_read_as_what_it_was,
 		NULL,
 	};
 
