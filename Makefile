@@ -195,31 +195,38 @@ DAEMON_SRC := \
 	common/daemon/options.c
 
 CLIENT_SRC := \
+	common/client/collection_records.c \
 	common/client/daemon_client.c \
 	common/client/dispatch_records.c \
 	common/client/dispatcher_client.c \
 	common/client/registry_client.c \
 	common/client/repo_client.c \
 	common/client/type_cache.c \
+	common/client/workflow_expression.c \
 	common/client/workflow_records.c
 
 REGISTRY_SRC := \
 	services/registry/breakage.c \
 	services/registry/breakage_rpc.c \
+	services/registry/call_use.c \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/change_rpc.c \
+	services/registry/collection_use.c \
 	services/registry/copies.c \
 	services/registry/dependents.c \
 	services/registry/disk.c \
 	services/registry/feed.c \
+	services/registry/history.c \
 	services/registry/import.c \
 	services/registry/import_order.c \
 	services/registry/import_rpc.c \
 	services/registry/list_rpc.c \
 	services/registry/lookup_rpc.c \
+	services/registry/losses.c \
 	services/registry/manifest.c \
 	services/registry/policy.c \
+	services/registry/reality.c \
 	services/registry/register_rpc.c \
 	services/registry/reflector.c \
 	services/registry/registered.c \
@@ -228,8 +235,10 @@ REGISTRY_SRC := \
 	services/registry/rpc.c \
 	services/registry/service_file.c \
 	services/registry/snapshot.c \
+	services/registry/template_use.c \
 	services/registry/tree.c \
 	services/registry/tree_commit.c \
+	services/registry/users.c \
 	services/registry/watch_rpc.c
 
 REPO_SRC := \

@@ -1,7 +1,7 @@
 /*
  * Changes what is registered: checks a change against the language, the
- * namespace's policy and whoever uses the types, then commits it. Thread-safe;
- * blocks on disk and on whom it asks.
+ * namespace's policy and whoever uses the types (reality.h), then commits it.
+ * Thread-safe; blocks on disk and on whom it asks.
  */
 #ifndef SERVICES_REGISTRY_REGISTRAR_H
 #define SERVICES_REGISTRY_REGISTRAR_H
@@ -18,24 +18,19 @@
 
 struct catalog;
 struct pool;
-
-/* What becomes of registered files, for those who use them. New files are not in it. */
-struct registrar_change {
-	const char *ns;
-	const struct pool *before, *after;
-	const char *const *file_names; /* with other bytes in @after, or not in it */
-	size_t file_count;
-	uint64_t deadline_ns; /* on clock_monotonic_ns() */
-};
+struct users;
 
 struct registrar {
 	struct catalog *catalog; /* borrowed */
 	/*
-	 * Append what the change breaks for collections, handlers and workflows; NULL:
-	 * nobody is asked. UNAVAILABLE: somebody cannot be.
+	 * Who uses what is registered in @ns, as users_ask() finds out; NULL: nobody
+	 * does. It is asked only before changes that somebody may be hit by, and while
+	 * no lock is held: others may become users meanwhile. They are not harmed, for
+	 * a collection keeps the types that it was made with, and the next change is
+	 * held against those too.
 	 */
-	enum status (*check_users)(void *arg, const struct registrar_change *change,
-				   struct breakages *breakages, struct error *err);
+	enum status (*ask_users)(void *arg, const char *ns, uint64_t deadline_ns,
+				 struct arena *arena, struct users *ret, struct error *err);
 	void *arg;
 };
 
@@ -91,11 +86,11 @@ struct registrar_removal {
 
 /*
  * Remove a file; its versions stay on disk. *ret_version is the namespace's
- * after it. @users as @breakages above. NOT_FOUND: it is not registered.
+ * after it. @hit as @breakages above: who uses it. NOT_FOUND: it is not registered.
  * FAILED_PRECONDITION: it is used.
  */
 enum status registrar_unregister(struct registrar *r, const struct registrar_removal *removal,
-				 struct arena *arena, struct breakages *users,
+				 struct arena *arena, struct breakages *hit,
 				 int64_t *ret_version, struct error *err) MUST_CHECK;
 
 /* @policy is not UNSPECIFIED. */

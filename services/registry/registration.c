@@ -11,7 +11,9 @@
 #include "services/registry/change.h"
 #include "services/registry/dependents.h"
 #include "services/registry/disk.h"
+#include "services/registry/reality.h"
 #include "services/registry/registrar.h"
+#include "services/registry/users.h"
 
 enum { FILE_NAME = 1, PART_MAX_BYTES = 240 };
 
@@ -36,6 +38,8 @@ struct registration {
 	size_t count;
 	struct map changed; /* name -> struct entry: those that are, to be linked */
 	struct bytes *changed_bytes;
+	const struct users *users; /* NULL: they were not asked for */
+	bool needs_users;          /* they are to be asked for first */
 };
 
 /* ------------------------------------------------------------ the request's files */
@@ -187,21 +191,26 @@ static enum status check_symbols(const struct pool_file *file, struct error *err
 	return STATUS_OK;
 }
 
+/* Those who use what changes; if they are not known yet, r->needs_users says so. */
 static enum status check_users(struct registration *r)
 {
-	struct registrar_change change = {.ns = r->request->ns,
-					  .before = r->before->pool,
-					  .after = r->pool,
-					  .deadline_ns = r->request->deadline_ns};
+	struct reality_change change = {.catalog = r->registrar->catalog,
+					.ns = r->request->ns,
+					.before = r->before,
+					.after = r->pool,
+					.deadline_ns = r->request->deadline_ns};
 	const char **names = arena_alloc(r->arena, (r->count + 1) * sizeof(*names));
 
 	for (size_t i = 0; i < r->count; i++)
 		if (r->entries[i].is_changed && r->entries[i].before)
 			names[change.file_count++] = r->entries[i].name;
 	change.file_names = names;
-	if (!change.file_count || !r->registrar->check_users)
+	if (!r->registrar->ask_users)
 		return STATUS_OK;
-	return r->registrar->check_users(r->registrar->arg, &change, r->breakages, r->err);
+	if (r->users)
+		return reality_check(&change, r->users, r->breakages, r->err);
+	r->needs_users = reality_may_hit(&change);
+	return STATUS_OK;
 }
 
 static enum status check(struct registration *r)
@@ -309,6 +318,8 @@ static enum status run(struct registration *r)
 		status = link_changed(r);
 	if (status == STATUS_OK)
 		status = check(r);
+	if (status == STATUS_OK && r->needs_users)
+		return STATUS_OK;
 	if (status == STATUS_OK)
 		status = decide(r->breakages, flags, r->err);
 	if (status != STATUS_OK || (flags & REGISTRAR_VALIDATE_ONLY) || !r->changed.count)
@@ -316,32 +327,56 @@ static enum status run(struct registration *r)
 	return commit(r);
 }
 
+/* One try, with the users that are known by now. */
+static enum status try(struct registration *r, struct registrar_result *ret)
+{
+	struct catalog *catalog = r->registrar->catalog;
+	const struct registrar_request *q = r->request;
+	const bool changes = !(q->flags & REGISTRAR_VALIDATE_ONLY);
+	enum status status =
+		changes ? catalog_lock(catalog, q->ns, q->deadline_ns, r->err) : STATUS_OK;
+
+	if (status != STATUS_OK)
+		return status;
+	status = run(r);
+	if (status == STATUS_OK && !r->needs_users)
+		fill_result(r, ret);
+	if (changes)
+		catalog_unlock(catalog, q->ns);
+	map_release(&r->changed, NULL);
+	pool_unref(r->pool);
+	snapshot_unref(r->before);
+	snapshot_unref(r->after);
+	return status;
+}
+
 enum status registrar_register(struct registrar *registrar,
 			       const struct registrar_request *request, struct arena *arena,
 			       struct breakages *breakages, struct registrar_result *ret,
 			       struct error *err)
 {
-	struct registration r = {.registrar = registrar,
-				 .request = request,
-				 .arena = arena,
-				 .breakages = breakages,
-				 .err = err};
-	const bool changes = !(request->flags & REGISTRAR_VALIDATE_ONLY);
-	enum status status = changes ? catalog_lock(registrar->catalog, request->ns,
-						    request->deadline_ns, err)
-				     : STATUS_OK;
+	const struct registration fresh = {.registrar = registrar,
+					   .request = request,
+					   .arena = arena,
+					   .breakages = breakages,
+					   .err = err};
+	struct registration r = fresh;
+	struct arena users_arena;
+	struct users users;
+	enum status status = try(&r, ret);
 
-	if (status != STATUS_OK)
+	if (status != STATUS_OK || !r.needs_users)
 		return status;
-	status = run(&r);
-	if (status == STATUS_OK)
-		fill_result(&r, ret);
-	if (changes)
-		catalog_unlock(registrar->catalog, request->ns);
-	map_release(&r.changed, NULL);
-	pool_unref(r.pool);
-	snapshot_unref(r.before);
-	snapshot_unref(r.after);
+	arena_init(&users_arena, 0);
+	status = registrar->ask_users(registrar->arg, request->ns, request->deadline_ns,
+				      &users_arena, &users, err);
+	if (status == STATUS_OK) {
+		breakages_init(breakages, breakages->arena);
+		r = fresh;
+		r.users = &users;
+		status = try(&r, ret);
+	}
+	arena_release(&users_arena);
 	return status;
 }
 

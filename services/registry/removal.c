@@ -8,18 +8,22 @@
 #include "common/reflect/pool.h"
 #include "services/registry/catalog.h"
 #include "services/registry/dependents.h"
+#include "services/registry/reality.h"
 #include "services/registry/registrar.h"
+#include "services/registry/users.h"
 
 /* One removal under way. */
 struct removing {
 	struct registrar *registrar;
 	const struct registrar_removal *removal;
 	struct arena *arena;
-	struct breakages *users;
+	struct breakages *hit;
 	struct error *err;
 	struct snapshot *before;
 	struct pool *after;
-	struct map names; /* the file's alone */
+	struct map names;          /* the file's alone */
+	const struct users *users; /* NULL: they were not asked for */
+	bool needs_users;          /* they are to be asked for first */
 };
 
 static enum status find(struct removing *r)
@@ -46,27 +50,32 @@ static bool add_importers(struct removing *r)
 
 	for (size_t i = 0; i < count; i++) {
 		char *user AUTO_FREE = xasprintf("file %s", importers[i]->name);
-		breakages_add(r->users, &(struct breakage){.rule = BREAKAGE_RULE_IMPORT,
-							   .path = r->removal->file_name,
-							   .description = "it is imported",
-							   .file_name = r->removal->file_name,
-							   .user = user});
+		breakages_add(r->hit, &(struct breakage){.rule = BREAKAGE_RULE_IMPORT,
+							 .path = r->removal->file_name,
+							 .description = "it is imported",
+							 .file_name = r->removal->file_name,
+							 .user = user});
 	}
 	return count > 0;
 }
 
+/* If they are not known yet, r->needs_users says so. */
 static enum status add_users(struct removing *r)
 {
-	const struct registrar_change change = {.ns = r->removal->ns,
-						.before = r->before->pool,
-						.after = r->after,
-						.file_names = &r->removal->file_name,
-						.file_count = 1,
-						.deadline_ns = r->removal->deadline_ns};
+	const struct reality_change change = {.catalog = r->registrar->catalog,
+					      .ns = r->removal->ns,
+					      .before = r->before,
+					      .after = r->after,
+					      .file_names = &r->removal->file_name,
+					      .file_count = 1,
+					      .deadline_ns = r->removal->deadline_ns};
 
-	if (!r->registrar->check_users)
+	if (!r->registrar->ask_users)
 		return STATUS_OK;
-	return r->registrar->check_users(r->registrar->arg, &change, r->users, r->err);
+	if (r->users)
+		return reality_check(&change, r->users, r->hit, r->err);
+	r->needs_users = reality_may_hit(&change);
+	return STATUS_OK;
 }
 
 static enum status commit(struct removing *r, int64_t *ret_version)
@@ -104,9 +113,9 @@ static enum status run(struct removing *r, int64_t *ret_version)
 					      r->before->pool, &r->names);
 		status = add_users(r);
 	}
-	if (status == STATUS_OK && !(flags & REGISTRAR_VALIDATE_ONLY)) {
-		if (r->users->total && (is_imported || !(flags & REGISTRAR_FORCE)))
-			return breakages_refuse(r->users, r->err);
+	if (status == STATUS_OK && !r->needs_users && !(flags & REGISTRAR_VALIDATE_ONLY)) {
+		if (r->hit->total && (is_imported || !(flags & REGISTRAR_FORCE)))
+			return breakages_refuse(r->hit, r->err);
 		status = commit(r, &version);
 	}
 	if (status == STATUS_OK)
@@ -114,30 +123,53 @@ static enum status run(struct removing *r, int64_t *ret_version)
 	return status;
 }
 
-enum status registrar_unregister(struct registrar *registrar,
-				 const struct registrar_removal *removal, struct arena *arena,
-				 struct breakages *users, int64_t *ret_version,
-				 struct error *err)
+/* One try, with the users that are known by now. */
+static enum status try(struct removing *r, int64_t *ret_version)
 {
-	struct removing r = {.registrar = registrar,
-			     .removal = removal,
-			     .arena = arena,
-			     .users = users,
-			     .err = err};
-	const bool changes = !(removal->flags & REGISTRAR_VALIDATE_ONLY);
-	enum status status = changes ? catalog_lock(registrar->catalog, removal->ns,
-						    removal->deadline_ns, err)
-				     : STATUS_OK;
+	struct catalog *catalog = r->registrar->catalog;
+	const struct registrar_removal *q = r->removal;
+	const bool changes = !(q->flags & REGISTRAR_VALIDATE_ONLY);
+	enum status status =
+		changes ? catalog_lock(catalog, q->ns, q->deadline_ns, r->err) : STATUS_OK;
 
 	if (status != STATUS_OK)
 		return status;
-	r.before = catalog_snapshot(registrar->catalog, removal->ns);
-	status = run(&r, ret_version);
+	r->before = catalog_snapshot(catalog, q->ns);
+	status = run(r, ret_version);
 	if (changes)
-		catalog_unlock(registrar->catalog, removal->ns);
-	map_release(&r.names, NULL);
-	pool_unref(r.after);
-	snapshot_unref(r.before);
+		catalog_unlock(catalog, q->ns);
+	map_release(&r->names, NULL);
+	pool_unref(r->after);
+	snapshot_unref(r->before);
+	return status;
+}
+
+enum status registrar_unregister(struct registrar *registrar,
+				 const struct registrar_removal *removal, struct arena *arena,
+				 struct breakages *hit, int64_t *ret_version, struct error *err)
+{
+	const struct removing fresh = {.registrar = registrar,
+				       .removal = removal,
+				       .arena = arena,
+				       .hit = hit,
+				       .err = err};
+	struct removing r = fresh;
+	struct arena users_arena;
+	struct users users;
+	enum status status = try(&r, ret_version);
+
+	if (status != STATUS_OK || !r.needs_users)
+		return status;
+	arena_init(&users_arena, 0);
+	status = registrar->ask_users(registrar->arg, removal->ns, removal->deadline_ns,
+				      &users_arena, &users, err);
+	if (status == STATUS_OK) {
+		breakages_init(hit, hit->arena);
+		r = fresh;
+		r.users = &users;
+		status = try(&r, ret_version);
+	}
+	arena_release(&users_arena);
 	return status;
 }
 

@@ -17,6 +17,7 @@
 #include "services/registry/catalog.h"
 #include "services/registry/registered.h"
 #include "services/registry/rpc_shared.h"
+#include "services/registry/users.h"
 
 enum { MAX_LOOKUPS = 8 }; /* of names, under way at once, those given up included */
 
@@ -213,6 +214,14 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 	return STATUS_OK;
 }
 
+/* ------------------------------------------------------------------------ users */
+
+static enum status ask_users(void *arg, const char *ns, uint64_t deadline_ns,
+			     struct arena *arena, struct users *ret, struct error *err)
+{
+	return users_ask(arg, ns, deadline_ns, arena, ret, err);
+}
+
 struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog,
 				      const char *const *allowed_addresses)
 {
@@ -228,7 +237,9 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog,
 			    .lookup_service = lookup_service,
 			    .validate_method = validate_method,
 			    .get_descriptors = get_descriptors},
-		.registrar = {.catalog = catalog},
+		.registrar = {.catalog = catalog,
+			      .ask_users = ask_users,
+			      .arg = daemon_channel(d, DAEMON_REPO)},
 		.watches = registry_watches_new(catalog),
 		.import = {.resolver = resolver_new(MAX_LOOKUPS),
 			   .allowed_addresses = allowed_addresses},

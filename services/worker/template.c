@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/arena.h"
+#include "common/client/workflow_expression.h"
 #include "common/reflect/json_in.h"
 #include "common/reflect/json_out.h"
 #include "common/reflect/pool.h"
@@ -30,59 +31,6 @@ static enum status structure_json(const struct pool *pool, struct bytes structur
 			 : error_set(err, STATUS_INVALID_ARGUMENT, "the template is not JSON");
 }
 
-/* ------------------------------------------------------------- expressions */
-
-/* "{{ tasks.charge.output.receipt }}": the part between, trimmed. */
-static bool next_expression(const char *text, const char **ret_start, const char **ret_end,
-			    char **ret_expression)
-{
-	const char *open = strstr(text, "{{"), *close = open ? strstr(open, "}}") : NULL;
-
-	while (open && !strncmp(open, "{{{{", 4)) {
-		open = strstr(open + 4, "{{");
-		close = open ? strstr(open, "}}") : NULL;
-	}
-	if (!open || !close)
-		return false;
-	*ret_start = open;
-	*ret_end = close + 2;
-	open += 2;
-	while (open < close && *open == ' ')
-		open++;
-	while (close > open && close[-1] == ' ')
-		close--;
-	*ret_expression = xstrndup(open, (size_t)(close - open));
-	return true;
-}
-
-/* Where the path begins in "input.x.y" or "tasks.<id>.output.x"; *ret_task is
- * owned and NULL for the input. */
-static enum status split_expression(const char *expression, char **ret_task,
-				    const char **ret_path, struct error *err)
-{
-	const char *rest = expression;
-	size_t len;
-
-	*ret_task = NULL;
-	if (!strncmp(rest, "input", 5) && (!rest[5] || rest[5] == '.' || rest[5] == '[')) {
-		*ret_path = rest + 5 + (rest[5] == '.');
-		return STATUS_OK;
-	}
-	if (!strncmp(rest, "tasks.", 6)) {
-		rest += 6;
-		len = strcspn(rest, ".");
-		if (len && !strncmp(rest + len, ".output", 7) &&
-		    (!rest[len + 7] || rest[len + 7] == '.' || rest[len + 7] == '[')) {
-			*ret_task = xstrndup(rest, len);
-			*ret_path = rest + len + 7 + (rest[len + 7] == '.');
-			return STATUS_OK;
-		}
-	}
-	return error_set(err, STATUS_INVALID_ARGUMENT,
-			 "{{%s}}: an expression begins with input or tasks.<id>.output",
-			 expression);
-}
-
 /* ----------------------------------------------------------------- checking */
 
 static enum status check_expression(const struct template_types *types, const char *expression,
@@ -93,7 +41,7 @@ static enum status check_expression(const struct template_types *types, const ch
 	struct search_path path;
 	struct arena arena;
 	const char *rest;
-	enum status status = split_expression(expression, &task, &rest, err);
+	enum status status = workflow_expression_split(expression, &task, &rest, err);
 
 	if (status != STATUS_OK)
 		return status;
@@ -119,7 +67,7 @@ static enum status check_text(const struct template_types *types, const char *te
 	const char *start, *end;
 	char *expression;
 
-	while (next_expression(text, &start, &end, &expression)) {
+	while (workflow_expression_next(text, &start, &end, &expression)) {
 		enum status status = check_expression(types, expression, err);
 		free(expression);
 		if (status != STATUS_OK)
@@ -310,7 +258,7 @@ static enum status evaluate(struct values *v, const char *expression, json_t **r
 	char *task AUTO_FREE = NULL;
 	const char *path;
 	json_t *root = NULL, *found;
-	enum status status = split_expression(expression, &task, &path, err);
+	enum status status = workflow_expression_split(expression, &task, &path, err);
 
 	if (status == STATUS_OK)
 		status = root_of(v, task, &root, err);
@@ -356,7 +304,7 @@ static enum status fill_text(struct values *v, const char *text, json_t **ret_va
 	const char *at = text, *start, *end;
 	char *expression;
 
-	while (next_expression(at, &start, &end, &expression)) {
+	while (workflow_expression_next(at, &start, &end, &expression)) {
 		bool whole = start == text && !*end;
 		json_t *value = NULL;
 		enum status status = evaluate(v, expression, &value, err);

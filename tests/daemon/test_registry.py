@@ -7,7 +7,7 @@ SHOP = "shop/v1/order.proto"
 
 
 class Registry(CollectorTest):
-    daemons = ("registry", "dispatcher")
+    daemons = ("registry", "repo", "dispatcher")
 
     def lookup(self, service, namespace=""):
         return self.front.registry.LookupService(registry_pb2.LookupServiceRequest(

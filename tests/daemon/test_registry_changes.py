@@ -21,7 +21,7 @@ def violations(error):
 
 
 class Changes(CollectorTest):
-    daemons = ("registry", "dispatcher")
+    daemons = ("registry", "repo", "dispatcher")
 
     def put(self, namespace, sources, **fields):
         """Register sources, {"a.proto": "message ..."} in package t.v1, as one set."""

@@ -56,7 +56,7 @@ class Watcher:
 
 
 class Watch(CollectorTest):
-    daemons = ("registry", "dispatcher")
+    daemons = ("registry", "repo", "dispatcher")
 
     def watch(self, **fields):
         watcher = Watcher(self.front, **fields)

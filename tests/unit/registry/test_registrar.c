@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/reflect/pool.h"
 #include "services/registry/catalog.h"
+#include "services/registry/users.h"
 #include "tests/support/suite.h"
 #include "tests/unit/registry/testdir.h"
 
@@ -363,43 +365,93 @@ END_TEST
 
 /* ------------------------------------------------------------------- users */
 
-static const struct registrar_change *asked;
+/* Who there is, as the repo would say; NULL: it is away. */
+static const struct users *there;
+static int asked;
 
-static enum status note_users(void *arg, const struct registrar_change *change,
-			      struct breakages *list, struct error *error)
+static enum status say_users(void *arg, const char *ns, uint64_t deadline_ns, struct arena *to,
+			     struct users *ret, struct error *error)
 {
-	const char *user = arg;
-
-	asked = change;
-	if (!user)
+	(void)arg;
+	(void)deadline_ns;
+	(void)to;
+	ck_assert_str_eq(ns, "shop");
+	asked++;
+	if (!there)
 		return error_set(error, STATUS_UNAVAILABLE, "nobody is there");
-	ck_assert_uint_eq(change->file_count, 1);
-	ck_assert_str_eq(change->file_names[0], "a.proto");
-	ck_assert_ptr_nonnull(pool_message(change->before, "t.A", 3));
-	breakages_add(list, &(struct breakage){.rule = "COLLECTION_TYPE",
-					       .path = "t.A",
-					       .description = "it goes",
-					       .user = user});
+	*ret = *there;
 	return STATUS_OK;
 }
 
+static struct collection_record as = {.ns = "shop", .name = "as", .type = "t.A"};
+
 START_TEST(users_are_asked_and_believed)
 {
-	PUT_OK({"a.proto", V1});
-	registrar.check_users = note_users;
-	registrar.arg = (void *)"collection shop/orders";
-	asked = NULL;
+	const struct users one = {.collections = &as, .collection_count = 1};
+
+	as.created_us = (int64_t)clock_unix_us();
+	registrar.ask_users = say_users;
+	there = NULL;
+	asked = 0;
+	PUT_OK({"a.proto", P3 "message A { string a = 1; }"});
 	PUT_OK({"b.proto", P3 "message B {}"});
-	PUT_OK({"a.proto", V1});
-	ck_assert_ptr_null(asked); /* nothing changes for anybody */
-	ck_assert_int_eq(put(SOURCES({"a.proto", V2}), 0), STATUS_FAILED_PRECONDITION);
-	ck_assert_str_eq(broken(), "FIELD_NO_DELETE_UNLESS_NAME_RESERVED t.A.a ; "
-				   "COLLECTION_TYPE t.A collection shop/orders; ");
-	ck_assert_int_eq(put(SOURCES({"a.proto", V2}), REGISTRAR_FORCE), STATUS_OK);
-	registrar.arg = NULL;
-	ck_assert_int_eq(put(SOURCES({"a.proto", V1}), REGISTRAR_VALIDATE_ONLY),
+	PUT_OK({"a.proto", P3 "message A { string a = 1; }"});
+	PUT_OK({"a.proto", P3 "message A { string a = 1; string b = 2; } message C {}"});
+	PUT_OK({"a.proto",
+		P3 "/* Why. */ message A { string a = 1; string b = 2; } message C {}"});
+	ck_assert_int_eq(asked, 0); /* nothing is lost for anybody */
+	ck_assert_int_eq(put(SOURCES({"a.proto", P3 "message A { int32 a = 1; string b = 2; } "
+						    "message C {}"}),
+			     REGISTRAR_FORCE),
 			 STATUS_UNAVAILABLE);
-	ck_assert_int_eq(version(), 3);
+	ck_assert_int_eq(asked, 1);
+	ck_assert_int_eq(version(), 4);
+	there = &one;
+	ck_assert_int_eq(put(SOURCES({"a.proto", P3 "message A { int32 a = 1; string b = 2; } "
+						    "message C {}"}),
+			     0),
+			 STATUS_FAILED_PRECONDITION);
+	ck_assert_str_eq(broken(), "FIELD_WIRE_JSON_COMPATIBLE_TYPE t.A.a ; "
+				   "COLLECTION_RECORDS t.A.a collection shop/as; ");
+	ck_assert_int_eq(
+		put(SOURCES({"a.proto", P3 "message A { string a = 1; string b = 2; }"}),
+		    REGISTRAR_VALIDATE_ONLY),
+		STATUS_OK);
+	ck_assert_str_eq(broken(), ""); /* C is gone, and nobody used it */
+	ck_assert_int_eq(put(SOURCES({"a.proto", P3 "message C {}"}), REGISTRAR_FORCE),
+			 STATUS_OK);
+	ck_assert_str_eq(broken(), "COLLECTION_TYPE t.A collection shop/as; ");
+	ck_assert_int_eq(version(), 5);
+}
+END_TEST
+
+START_TEST(records_may_be_of_any_version_since_their_collection_was_made)
+{
+	const struct users one = {.collections = &as, .collection_count = 1};
+	const int64_t now = (int64_t)clock_unix_us(), hour = 3600000000;
+	const struct source d = {"d.proto", P3 "message D {}"};
+	const struct source e = {"d.proto", P3 "message D { string e = 1; }"};
+	const char *text = P3 "import \"d.proto\"; message A { D d = 2; int32 c = 1; }";
+
+	registrar.ask_users = say_users;
+	there = &one;
+	as.created_us = now;
+	PUT_OK(d, {"a.proto", P3 "import \"d.proto\"; message A { string a = 1; D d = 2; }"});
+	PUT_OK(d, {"a.proto", P3 "import \"d.proto\"; message A { D d = 2; reserved 1; "
+				 "reserved \"a\"; }"});
+	PUT_OK(e);
+	ck_assert_int_eq(
+		registrar_set_policy(&registrar, "shop", POLICY_NONE, UINT64_MAX, &err),
+		STATUS_OK);
+	ck_assert_int_eq(put(SOURCES(e, {"a.proto", text}), 0), STATUS_FAILED_PRECONDITION);
+	ck_assert_str_eq(broken(), "COLLECTION_RECORDS t.A.c collection shop/as; ");
+	reopen();
+	ck_assert_int_eq(put(SOURCES(e, {"a.proto", text}), REGISTRAR_VALIDATE_ONLY),
+			 STATUS_OK);
+	ck_assert_str_eq(broken(), "COLLECTION_RECORDS t.A.c collection shop/as; ");
+	/* Nobody has a record of a version that was past when the collection was made. */
+	as.created_us = now + hour;
+	PUT_OK(e, {"a.proto", text});
 }
 END_TEST
 
@@ -418,6 +470,7 @@ static enum status drop(const char *name, unsigned flags, int64_t *ret_version)
 
 START_TEST(a_file_goes_when_nobody_needs_it)
 {
+	const struct users one = {.collections = &as, .collection_count = 1};
 	int64_t after = 0;
 
 	PUT_OK({"a.proto", P3 "message A {}"},
@@ -434,8 +487,11 @@ START_TEST(a_file_goes_when_nobody_needs_it)
 	ck_assert(has("t.A") && !has("t.B"));
 	ck_assert_int_eq(drop("b.proto", 0, &after), STATUS_NOT_FOUND);
 
-	registrar.check_users = note_users;
-	registrar.arg = (void *)"collection shop/as";
+	as.created_us = (int64_t)clock_unix_us();
+	registrar.ask_users = say_users;
+	there = NULL;
+	ck_assert_int_eq(drop("a.proto", REGISTRAR_FORCE, &after), STATUS_UNAVAILABLE);
+	there = &one;
 	ck_assert_int_eq(drop("a.proto", 0, &after), STATUS_FAILED_PRECONDITION);
 	ck_assert_str_eq(broken(), "COLLECTION_TYPE t.A collection shop/as; ");
 	ck_assert_int_eq(drop("a.proto", REGISTRAR_FORCE, &after), STATUS_OK);
@@ -463,6 +519,7 @@ int main(void)
 				 the_policy_decides_what_breaks,
 				 files_that_would_not_link_are_listed_and_no_force_helps,
 				 users_are_asked_and_believed,
+				 records_may_be_of_any_version_since_their_collection_was_made,
 				 a_file_goes_when_nobody_needs_it,
 				 NULL,
 			 });
