@@ -267,6 +267,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/attached.c \
 	services/dispatcher/bindings.c \
 	services/dispatcher/dispatch.c \
+	services/dispatcher/explain.c \
 	services/dispatcher/front.c \
 	services/dispatcher/handlers.c \
 	services/dispatcher/identity.c \

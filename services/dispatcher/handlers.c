@@ -350,6 +350,24 @@ size_t handlers_list(struct handlers *h, const char *ns, const char *after, size
 	return taken;
 }
 
+size_t handlers_serving(struct handlers *h, const struct handler_wanted *wanted,
+			struct arena *arena, struct handler_info *ret, size_t max)
+{
+	char *key AUTO_FREE = key_of(wanted->ns, wanted->service);
+	size_t n = 0;
+
+	pthread_mutex_lock(&h->mu);
+	for (struct handler *x = map_get(&h->by_service, key); x && n < max; x = x->next) {
+		if (!serves(x, wanted))
+			continue;
+		copy_record(arena, &x->record, &ret[n].record);
+		ret[n].is_ready = is_ready(x);
+		ret[n++].in_flight = atomic_load(&x->refs) - 1;
+	}
+	pthread_mutex_unlock(&h->mu);
+	return n;
+}
+
 size_t handlers_count(struct handlers *h)
 {
 	size_t n;

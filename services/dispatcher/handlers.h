@@ -65,4 +65,15 @@ size_t handlers_list(struct handlers *h, const char *ns, const char *after, size
 		     struct arena *arena, struct handler_record *ret);
 size_t handlers_count(struct handlers *h);
 
+/* A handler as it is now. */
+struct handler_info {
+	struct handler_record record;
+	bool is_ready; /* can be called without a wait */
+	unsigned in_flight;
+};
+
+/* Those that serve the method, at most @max, in @arena. */
+size_t handlers_serving(struct handlers *h, const struct handler_wanted *wanted,
+			struct arena *arena, struct handler_info *ret, size_t max);
+
 #endif

@@ -1,9 +1,11 @@
 #include <string.h>
 
 #include "common/base/address.h"
+#include "common/base/names.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
 #include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/explain.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/rpc_shared.h"
@@ -201,6 +203,59 @@ static void list_connections(Collector__CollectiveDispatcher_Service *service,
 	reply_to(&reply, call);
 }
 
+/* ------------------------------------------------------------------- Explain */
+
+static Collector__Candidate *candidate_of(const struct candidate *from, struct arena *arena)
+{
+	Collector__Candidate *c = arena_alloc(arena, sizeof(*c));
+
+	collector__candidate__init(c);
+	c->kind = (Collector__CandidateKind)from->kind;
+	c->id = (char *)from->id;
+	c->address = (char *)from->address;
+	c->eligible = from->eligible;
+	c->reason = (char *)from->reason;
+	c->in_flight = (int32_t)from->in_flight;
+	c->round_trip_us = (int64_t)from->round_trip_us;
+	return c;
+}
+
+static void explain_call(Collector__CollectiveDispatcher_Service *service,
+			 const Collector__ExplainRequest *request,
+			 Collector__ExplainResponse_Closure reply_to, void *call)
+{
+	struct dispatcher *d = dispatcher_rpc_of(service);
+	struct arena *arena = rpc_arena(call);
+	Collector__ExplainResponse reply = COLLECTOR__EXPLAIN_RESPONSE__INIT;
+	struct rpc_options options = {.parent = call};
+	struct explain_question question = {
+		.ns = names_namespace_or_default(request->namespace_),
+		.method = request->method_name,
+		.target = request->target_collector_id,
+	};
+	struct explanation e;
+	struct error err;
+
+	if (dispatcher_rpc_check_method(request->namespace_, request->service,
+					request->method_name, &err) != STATUS_OK ||
+	    names_check_namespace(request->target_collector_id, "target_collector_id", &err) !=
+		    STATUS_OK) {
+		rpc_fail_error(call, &err);
+		return;
+	}
+	question.service = request->service->service_name;
+	e = explain(d, &question, &options, arena);
+	reply.status = dispatcher_rpc_ok(arena);
+	reply.collector_id = (char *)d->self.id;
+	reply.registered = e.registered;
+	reply.decision = (char *)e.decision;
+	reply.candidates = arena_alloc(arena, (e.count + 1) * sizeof(*reply.candidates));
+	for (; reply.n_candidates < e.count; reply.n_candidates++)
+		reply.candidates[reply.n_candidates] =
+			candidate_of(&e.candidates[reply.n_candidates], arena);
+	reply_to(&reply, call);
+}
+
 void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r)
 {
 	r->service.connect = connect_in;
@@ -208,4 +263,5 @@ void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r)
 	r->service.disconnect = disconnect;
 	r->service.ping = ping;
 	r->service.list_connections = list_connections;
+	r->service.explain = explain_call;
 }

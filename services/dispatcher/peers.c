@@ -306,6 +306,7 @@ const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t 
 			.created_us = x->created_us,
 			.last_seen_us = x->last_seen_us,
 			.round_trip_us = x->round_trip_us,
+			.in_flight = atomic_load(&x->refs) - 1,
 			.outbound = x->outbound,
 		};
 	}

@@ -30,7 +30,8 @@ struct peer_info {
 	const char *const *namespaces; /* that it serves; ends with NULL */
 	enum peer_state state;
 	uint64_t created_us, last_seen_us, round_trip_us;
-	bool outbound; /* this side asked for the connection */
+	unsigned in_flight; /* calls under way */
+	bool outbound;      /* this side asked for the connection */
 };
 
 struct peers *peers_new(struct rpc_client *client);

@@ -80,13 +80,20 @@ static enum status check_service(const char *ns, const Collector__ServiceTypeRef
 	return status;
 }
 
+enum status dispatcher_rpc_check_method(const char *ns,
+					const Collector__ServiceTypeRef *service,
+					const char *method, struct error *err)
+{
+	enum status status = check_service(ns, service, err);
+
+	return status == STATUS_OK ? names_check_symbol(method, "method_name", err) : status;
+}
+
 static enum status check_envelope(const struct envelope *e, struct error *err)
 {
-	enum status status = check_service(e->ns, e->service, err);
+	enum status status = dispatcher_rpc_check_method(e->ns, e->service, e->method, err);
 	const char *slash;
 
-	if (status == STATUS_OK)
-		status = names_check_symbol(e->method, "method_name", err);
 	if (status != STATUS_OK)
 		return status;
 	if (!e->input)

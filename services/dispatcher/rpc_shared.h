@@ -27,11 +27,16 @@ Collector__Status *dispatcher_rpc_ok(struct arena *arena);
 Google__Protobuf__Timestamp *dispatcher_rpc_stamp(struct arena *arena, uint64_t unix_us);
 Collector__Metadata *dispatcher_rpc_metadata(struct arena *arena, uint64_t created_us);
 
+/* The names of a method that is called: namespace, service, method_name. */
+enum status dispatcher_rpc_check_method(const char *ns,
+					const Collector__ServiceTypeRef *service,
+					const char *method, struct error *err) MUST_CHECK;
+
 /* A handler as it is shown, in @arena, to which it points too. */
 Collector__DispatchServer *dispatcher_rpc_server_of(const struct handler_record *h,
 						    struct arena *arena);
 
-/* Connect, ConnectPeer, Disconnect, Ping, ListConnections. */
+/* Connect, ConnectPeer, Disconnect, Ping, ListConnections, Explain. */
 void dispatcher_rpc_set_mesh_methods(struct dispatcher_rpc *r);
 
 #endif

@@ -1,0 +1,172 @@
+#include "services/dispatcher/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/client/type_cache.h"
+#include "common/reflect/pool.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/handlers.h"
+#include "services/dispatcher/peers.h"
+
+enum { MAX_HANDLERS = 256 };
+
+/* What is found out, step by step. */
+struct inquiry {
+	struct dispatcher *d;
+	const struct explain_question *q;
+	struct arena *arena;
+	struct explanation e;
+	struct candidate *candidates; /* room for all */
+	bool elsewhere;               /* another collector is the target */
+	bool here;                    /* a handler of this collector gets it */
+};
+
+static void add(struct inquiry *i, const struct candidate *c)
+{
+	i->candidates[i->e.count++] = *c;
+}
+
+/* ----------------------------------------------------------------- handlers */
+
+static const char *why_handler(const struct inquiry *i, const struct handler_info *h)
+{
+	if (i->elsewhere)
+		return "the call is for another collector";
+	if (!i->e.registered && h->record.kind != HANDLER_ATTACHED)
+		return "nobody registered the method: only attached handlers get it";
+	if (!h->is_ready)
+		return "it is not connected now: asked after those that are";
+	return h->record.kind == HANDLER_ATTACHED  ? "its stream is open"
+	       : h->record.kind == HANDLER_BACKEND ? "it is connected"
+						   : "it is built in";
+}
+
+static void ask_handlers(struct inquiry *i)
+{
+	struct handler_info *found = arena_alloc(i->arena, MAX_HANDLERS * sizeof(*found));
+	const struct handler_wanted wanted = {
+		.ns = i->q->ns, .service = i->q->service, .method = i->q->method};
+	size_t count = handlers_serving(i->d->handlers, &wanted, i->arena, found, MAX_HANDLERS);
+
+	for (size_t k = 0; k < count; k++) {
+		const struct handler_info *h = &found[k];
+		bool may = !i->elsewhere &&
+			   (i->e.registered || h->record.kind == HANDLER_ATTACHED);
+		i->here |= may;
+		add(i, &(struct candidate){.kind = CANDIDATE_HANDLER,
+					   .id = h->record.id,
+					   .address = h->record.address,
+					   .eligible = may,
+					   .reason = why_handler(i, h),
+					   .in_flight = h->in_flight});
+	}
+}
+
+/* -------------------------------------------------------------------- peers */
+
+static bool serves(const struct peer_info *p, const char *ns)
+{
+	for (const char *const *item = p->namespaces; *item; item++)
+		if (!strcmp(*item, ns))
+			return true;
+	return false;
+}
+
+static const char *why_peer(const struct inquiry *i, const struct peer_info *p, bool *ret_may)
+{
+	bool is_target = i->elsewhere && !strcmp(p->id, i->q->target);
+
+	*ret_may = is_target;
+	if (is_target)
+		return "it is the target";
+	if (*i->q->target)
+		return "the call is for another collector";
+	if (!serves(p, i->q->ns))
+		return arena_printf(i->arena, "it does not serve namespace %s", i->q->ns);
+	if (p->state == PEER_SUSPECT)
+		return "it is suspect: it missed pings";
+	if (p->state == PEER_UNREACHABLE)
+		return "it is unreachable";
+	if (i->here)
+		return "it serves the namespace, but a handler is here";
+	*ret_may = true;
+	return "it serves the namespace and is up";
+}
+
+static void ask_peers(struct inquiry *i, const struct peer_info *list, size_t count)
+{
+	for (size_t k = 0; k < count; k++) {
+		const struct peer_info *p = &list[k];
+		struct candidate c = {.kind = CANDIDATE_PEER,
+				      .id = p->id,
+				      .address = p->address,
+				      .in_flight = p->in_flight,
+				      .round_trip_us = p->round_trip_us};
+		c.reason = why_peer(i, p, &c.eligible);
+		add(i, &c);
+	}
+}
+
+/* ------------------------------------------------------------------ decision */
+
+static const char *decide(const struct inquiry *i)
+{
+	const char *self = i->d->self.id;
+	size_t eligible = 0;
+
+	while (eligible < i->e.count && i->candidates[eligible].eligible)
+		eligible++;
+	if (i->here)
+		return arena_printf(i->arena, "a handler of this collector, %s, is called",
+				    self);
+	if (i->elsewhere)
+		return eligible ? arena_printf(i->arena, "collector %s is called", i->q->target)
+				: arena_printf(i->arena, "NOT_FOUND: collector %s is not known",
+					       i->q->target);
+	if (eligible)
+		return eligible == 1 ? arena_printf(i->arena, "collector %s is called",
+						    i->candidates[0].id)
+				     : arena_printf(i->arena, "one of %zu collectors is called",
+						    eligible);
+	return i->e.registered ? "UNAVAILABLE: the method is registered and has no handler"
+			       : "NOT_FOUND: nobody serves the method";
+}
+
+static int eligible_first(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->eligible != y->eligible)
+		return y->eligible - x->eligible;
+	if (x->kind != y->kind)
+		return (int)x->kind - (int)y->kind;
+	if (x->in_flight != y->in_flight)
+		return x->in_flight < y->in_flight ? -1 : 1;
+	return strcmp(x->id, y->id);
+}
+
+struct explanation explain(struct dispatcher *d, const struct explain_question *q,
+			   const struct rpc_options *options, struct arena *arena)
+{
+	struct inquiry i = {.d = d, .q = q, .arena = arena};
+	const struct pool_method *method;
+	const struct peer_info *peers;
+	struct error unknown; /* then it counts as not registered */
+	struct pool *pool;
+	size_t peer_count;
+
+	i.elsewhere = *q->target && strcmp(q->target, d->self.id);
+	i.e.registered = type_cache_method(d->types, q->ns, q->service, q->method, options,
+					   &pool, &method, &unknown) == STATUS_OK;
+	if (i.e.registered)
+		pool_unref(pool);
+	peers = peers_list(d->peers, arena, &peer_count);
+	i.candidates = arena_alloc(arena, (MAX_HANDLERS + peer_count) * sizeof(*i.candidates));
+	ask_handlers(&i);
+	ask_peers(&i, peers, peer_count);
+	qsort(i.candidates, i.e.count, sizeof(*i.candidates), eligible_first);
+	i.e.candidates = i.candidates;
+	i.e.decision = decide(&i);
+	return i.e;
+}
