@@ -297,9 +297,11 @@ CONSOLE_SRC := \
 
 CTL_SRC := \
 	services/console/ctl/arguments.c \
+	services/console/ctl/breakages.c \
 	services/console/ctl/collection_commands.c \
 	services/console/ctl/console_commands.c \
 	services/console/ctl/describe.c \
+	services/console/ctl/descriptor_input.c \
 	services/console/ctl/dispatcher_commands.c \
 	services/console/ctl/filter.c \
 	services/console/ctl/import.c \
@@ -308,6 +310,7 @@ CTL_SRC := \
 	services/console/ctl/paging.c \
 	services/console/ctl/protoc.c \
 	services/console/ctl/record_commands.c \
+	services/console/ctl/registry_change.c \
 	services/console/ctl/registry_commands.c \
 	services/console/ctl/rpc_commands.c \
 	services/console/ctl/session.c \

@@ -14,8 +14,6 @@
 
 extern char **environ;
 
-enum { MAX_ROOTS = 64 };
-
 static enum status run(char *const *argv, struct error *err)
 {
 	pid_t pid;
@@ -32,55 +30,49 @@ static enum status run(char *const *argv, struct error *err)
 		return error_set(err, STATUS_UNAVAILABLE,
 				 "cannot run protoc: install package protobuf-compiler");
 	if (!WIFEXITED(wstatus) || WEXITSTATUS(wstatus))
-		return error_set(err, STATUS_INVALID_ARGUMENT, "protoc refused the file");
+		return error_set(err, STATUS_INVALID_ARGUMENT, "protoc refused the files");
 	return STATUS_OK;
 }
 
-/* The part of @file below the first root that holds it; @file itself else. */
-static const char *below_root(const char *file, const char *const *roots)
+/* A file of arguments, a line each: a command line would not hold so many. */
+static bool write_arguments(FILE *to, const char *const *files, size_t count,
+			    const char *const *roots, const char *result)
 {
-	for (; *roots; roots++) {
-		size_t n = strlen(*roots);
-		while (n && (*roots)[n - 1] == '/')
-			n--;
-		if (n && !strncmp(file, *roots, n) && file[n] == '/')
-			return file + n + 1;
-	}
-	return strncmp(file, "./", 2) ? file : file + 2;
+	fprintf(to, "--include_imports\n--include_source_info\n--descriptor_set_out=%s\n",
+		result);
+	for (; *roots; roots++)
+		fprintf(to, "-I%s\n", *roots);
+	for (size_t i = 0; i < count; i++)
+		fprintf(to, "%s\n", files[i]);
+	return !fflush(to) && !ferror(to);
 }
 
-enum status protoc_compile(const char *file, const char *const *roots, struct strbuf *out,
-			   const char **ret_name, struct error *err)
+enum status protoc_compile(const char *const *files, size_t count, const char *const *roots,
+			   struct strbuf *out, struct error *err)
 {
-	static const char *const here[] = {".", NULL};
-	char path[] = "/tmp/collectorctl-XXXXXX", *argv[MAX_ROOTS + 8];
-	char *include[MAX_ROOTS], *result;
-	size_t n = 0, root_count = 0;
-	int fd = mkstemp(path);
+	char directory[] = "/tmp/collectorctl-XXXXXX";
+	char *arguments AUTO_FREE = NULL, *at AUTO_FREE = NULL, *result AUTO_FREE = NULL;
 	enum status status;
+	FILE *to;
 
-	if (fd < 0)
-		return error_set(err, STATUS_INTERNAL, "cannot make a temporary file: %s",
+	if (!mkdtemp(directory))
+		return error_set(err, STATUS_INTERNAL, "cannot make a temporary directory: %s",
 				 strerror(errno));
-	close(fd);
-	if (!*roots)
-		roots = here;
-	result = xasprintf("--descriptor_set_out=%s", path);
-	argv[n++] = "protoc";
-	argv[n++] = "--include_imports";
-	argv[n++] = "--include_source_info";
-	argv[n++] = result;
-	for (; roots[root_count] && root_count < MAX_ROOTS; root_count++)
-		argv[n++] = include[root_count] = xasprintf("-I%s", roots[root_count]);
-	argv[n++] = (char *)file;
-	argv[n] = NULL;
-	status = run(argv, err);
+	arguments = xasprintf("%s/arguments", directory);
+	at = xasprintf("@%s", arguments);
+	result = xasprintf("%s/result", directory);
+	to = fopen(arguments, "wx");
+	if (!to || !write_arguments(to, files, count, roots, result))
+		status = error_set(err, STATUS_INTERNAL, "cannot write %s: %s", arguments,
+				   strerror(errno));
+	else
+		status = run((char *[]){"protoc", at, NULL}, err);
+	if (to)
+		fclose(to);
 	if (status == STATUS_OK)
-		status = session_read_file(path, out, err);
-	unlink(path);
-	free(result);
-	while (root_count)
-		free(include[--root_count]);
-	*ret_name = below_root(file, roots);
+		status = session_read_file(result, out, err);
+	(void)unlink(arguments); /* what is left over is the system's to clean */
+	(void)unlink(result);
+	(void)rmdir(directory);
 	return status;
 }

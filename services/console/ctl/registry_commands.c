@@ -1,133 +1,22 @@
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "common/base/alloc.h"
-#include "common/reflect/json_out.h"
-#include "common/reflect/pool.h"
-#include "common/reflect/wire.h"
+#include "common/base/strbuf.h"
+#include "services/console/ctl/breakages.h"
 #include "services/console/ctl/command.h"
 #include "services/console/ctl/describe.h"
 #include "services/console/ctl/output.h"
 #include "services/console/ctl/paging.h"
-#include "services/console/ctl/protoc.h"
+#include "services/console/ctl/registry_change.h"
 #include "services/console/ctl/session.h"
 
-enum { MAX_PROTO_PATHS = 64 };
+#define REGISTRY "/collector.CollectorRegistry/"
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), k = strlen(end);
-
-	return n >= k && !strcmp(s + n - k, end);
-}
-
-/* The descriptor set that @path stands for, and the file in it that is meant
- * (NULL: the last, which nothing else in the set imports). */
-static enum status load_set(const struct arguments *args, const char *path, struct strbuf *out,
-			    const char **ret_name, struct error *err)
-{
-	const char *roots[MAX_PROTO_PATHS + 1];
-	size_t n = 0;
-
-	if (!ends_with(path, ".proto")) {
-		*ret_name = NULL;
-		return session_read_file(path, out, err);
-	}
-	for (const char *root;
-	     n < MAX_PROTO_PATHS && (root = arguments_nth(args, "proto-path", n));)
-		roots[n++] = root;
-	roots[n] = NULL;
-	return protoc_compile(path, roots, out, ret_name, err);
-}
-
-static bool file_has_name(struct bytes file, const char *name)
-{
-	struct bytes found;
-
-	return wire_find_bytes(file, 1, &found) && found.size == strlen(name) &&
-	       !memcmp(found.data, name, found.size);
-}
-
-static bool is_built_in(struct session *s, struct bytes file)
-{
-	struct bytes name;
-
-	return wire_find_bytes(file, 1, &name) &&
-	       pool_file(s->types, (const char *)name.data, name.size);
-}
-
-/* A RegisterProtoRequest: namespace 1, file_descriptor 2, dependencies 3. The
- * files go as they are: packing them anew would lose what we do not know. */
-static enum status build_request(struct session *s, struct bytes set, const char *name,
-				 struct strbuf *out, struct error *err)
-{
-	struct bytes *files;
-	size_t count, target;
-	enum status status = pool_split_set(set, &s->arena, &files, &count, err);
-
-	if (status != STATUS_OK)
-		return status;
-	if (!count)
-		return error_set(err, STATUS_INVALID_ARGUMENT, "the descriptor set is empty");
-	for (target = count - 1; name && target && !file_has_name(files[target], name);)
-		target--;
-	wire_add_string(out, 1, s->ns);
-	wire_add_bytes(out, 2, files[target]);
-	for (size_t i = 0; i < count; i++)
-		if (i != target && !is_built_in(s, files[i]))
-			wire_add_bytes(out, 3, files[i]);
-	return STATUS_OK;
-}
-
-static enum status register_one(struct session *s, const struct arguments *args,
-				const char *path, json_t **ret_reply, struct error *err)
-{
-	AUTO_STRBUF set = STRBUF_INIT;
-	AUTO_STRBUF request = STRBUF_INIT;
-	const char *name;
-	enum status status = load_set(args, path, &set, &name, err);
-
-	if (status == STATUS_OK)
-		status = build_request(s, bytes_of(set.buf, set.len), name, &request, err);
-	if (status != STATUS_OK)
-		return status;
-	return session_call_bytes(s, "/collector.CollectorRegistry/RegisterProto",
-				  bytes_of(request.buf, request.len), ret_reply, err);
-}
-
-static int run_register(struct session *s, const struct arguments *args)
-{
-	static const char *const columns[] = {"FILE", "RESULT", "MESSAGES", "SERVICES", NULL};
-	struct table *table = table_new(columns);
-	json_t *replies = json_array();
-	struct error err;
-	int code = 0;
-
-	for (size_t i = 0; i < args->count && !code; i++) {
-		json_t *reply;
-		if (register_one(s, args, args->positional[i], &reply, &err) != STATUS_OK) {
-			fprintf(stderr, "%s: ", args->positional[i]);
-			code = session_fail(&err);
-			break;
-		}
-		table_add(table, args->positional[i]);
-		table_add(table, json_is_true(json_object_get(reply, "unchanged"))
-					 ? "unchanged"
-					 : "registered");
-		table_addf(table, "%zu",
-			   json_array_size(json_object_get(reply, "registeredMessages")));
-		table_addf(table, "%zu",
-			   json_array_size(json_object_get(reply, "registeredServices")));
-		json_array_append_new(replies, reply);
-	}
-	if (s->output == OUTPUT_JSON && !code)
-		output_json(args->count == 1 ? json_array_get(replies, 0) : replies);
-	table_print(s->output == OUTPUT_JSON ? table_new(columns) : table, "");
-	json_decref(replies);
-	return code;
-}
+/* ------------------------------------------------------- list, describe */
 
 static void add_names(struct table *t, const json_t *names)
 {
@@ -149,8 +38,8 @@ static int list_files(struct session *s, const struct arguments *args)
 	struct error err;
 	size_t i;
 
-	if (paging_collect(s, "/collector.CollectorRegistry/ListProtos", request, "protos", 0,
-			   &all, &err) != STATUS_OK)
+	if (paging_collect(s, REGISTRY "ListProtos", request, "protos", 0, &all, &err) !=
+	    STATUS_OK)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON) {
 		output_json(all);
@@ -179,8 +68,8 @@ static int list_services(struct session *s, const struct arguments *args)
 	struct error err;
 	size_t i;
 
-	if (paging_collect(s, "/collector.CollectorRegistry/ListServices", request, "services",
-			   0, &all, &err) != STATUS_OK)
+	if (paging_collect(s, REGISTRY "ListServices", request, "services", 0, &all, &err) !=
+	    STATUS_OK)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON) {
 		output_json(all);
@@ -216,8 +105,170 @@ static int run_describe(struct session *s, const struct arguments *args)
 	return 0;
 }
 
+/* -------------------------------------------------------------- versions */
+
+static int run_versions(struct session *s, const struct arguments *args)
+{
+	static const char *const columns[] = {"VERSION", "REGISTERED", "BYTES", "CURRENT",
+					      NULL};
+	json_t *request =
+		json_pack("{s:s, s:s}", "namespace", s->ns, "fileName", args->positional[0]);
+	json_t *all = NULL, *v;
+	struct error err;
+	size_t i;
+
+	if (paging_collect(s, REGISTRY "ListVersions", request, "versions", 0, &all, &err) !=
+	    STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON) {
+		output_json(all);
+	} else {
+		struct table *t = table_new(columns);
+		json_array_foreach(json_object_get(all, "versions"), i, v)
+		{
+			bool is_current = json_is_true(json_object_get(v, "current"));
+			table_add(t, json_text(v, "version"));
+			table_add(t, json_text(v, "registeredAt"));
+			table_add(t, json_text(v, "sizeBytes"));
+			table_add(t, is_current ? "yes" : "");
+		}
+		table_print(t, "the file has no versions");
+	}
+	json_decref(all);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ diff */
+
+/* A declaration, each line behind @mark. */
+static void print_declaration(char mark, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		printf("%c %.*s\n", mark, (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void print_diff(const char *file, const json_t *reply)
+{
+	const json_t *breakages = json_object_get(reply, "breakages");
+	json_t *c;
+	size_t i;
+
+	printf("%s, version %s to %s\n", file, json_text(reply, "fromVersion"),
+	       json_text(reply, "toVersion"));
+	json_array_foreach(json_object_get(reply, "changes"), i, c)
+	{
+		printf("\n%s\n", json_text(c, "path"));
+		print_declaration('-', json_text(c, "before"));
+		print_declaration('+', json_text(c, "after"));
+	}
+	if (json_array_size(breakages))
+		puts("\nbreaks:");
+	breakages_print(stdout, breakages);
+}
+
+static bool parse_version(const char *text, json_int_t *ret)
+{
+	char *end;
+	long long value = strtoll(text, &end, 10);
+
+	if (*end || end == text || value < 1)
+		return false;
+	*ret = value;
+	return true;
+}
+
+static int run_diff(struct session *s, const struct arguments *args)
+{
+	json_int_t versions[2] = {0, 0}; /* from, to; 0: the registry chooses */
+	json_t *reply;
+	struct error err;
+
+	for (size_t i = 1; i < args->count; i++)
+		if (!parse_version(args->positional[i], &versions[i - 1])) {
+			fprintf(stderr, "collectorctl: '%s' is not a version\n",
+				args->positional[i]);
+			return EXIT_CODE_USAGE;
+		}
+	if (session_call(s, REGISTRY "Diff",
+			 json_pack("{s:s, s:s, s:I, s:I}", "namespace", s->ns, "fileName",
+				   args->positional[0], "fromVersion", versions[0], "toVersion",
+				   versions[1]),
+			 &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		print_diff(args->positional[0], reply);
+	json_decref(reply);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- policy */
+
+#define POLICY_PREFIX "COMPATIBILITY_POLICY_"
+
+/* "wire-json" as COMPATIBILITY_POLICY_WIRE_JSON; NULL: there is no such policy. */
+static const char *policy_of(const char *word)
+{
+	static const struct {
+		const char *word, *name;
+	} policies[] = {
+		{"none", POLICY_PREFIX "NONE"},           {"wire", POLICY_PREFIX "WIRE"},
+		{"wire-json", POLICY_PREFIX "WIRE_JSON"}, {"source", POLICY_PREFIX "SOURCE"},
+		{"default", POLICY_PREFIX "UNSPECIFIED"},
+	};
+
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+		if (!strcasecmp(word, policies[i].word) ||
+		    !strcasecmp(word, policies[i].name + strlen(POLICY_PREFIX)))
+			return policies[i].name;
+	return NULL;
+}
+
+static int run_policy(struct session *s, const struct arguments *args)
+{
+	const char *policy = args->count ? policy_of(args->positional[0]) : NULL;
+	json_t *request = json_pack("{s:s}", "namespace", s->ns), *reply;
+	struct error err;
+
+	if (args->count && !policy) {
+		fprintf(stderr,
+			"collectorctl: '%s' is not a policy: none, wire, wire-json, source or "
+			"default\n",
+			args->positional[0]);
+		json_decref(request);
+		return EXIT_CODE_USAGE;
+	}
+	if (policy)
+		json_object_set_new(request, "policy", json_string(policy));
+	if (session_call(s, policy ? REGISTRY "SetPolicy" : REGISTRY "GetPolicy", request,
+			 &reply, &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		puts(json_text(reply, "policy") + strlen(POLICY_PREFIX));
+	json_decref(reply);
+	return 0;
+}
+
+/* -------------------------------------------------------------- commands */
+
 static const struct flag register_flags[] = {
-	{"proto-path", 'I', "DIR", "where imports are found; may be repeated (.)"},
+	{"proto-path", 'I', "DIR", "where imports are found; may be repeated"},
+	{"force", 0, NULL, "register although something breaks"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag check_flags[] = {
+	{"proto-path", 'I', "DIR", "where imports are found; may be repeated"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag change_flags[] = {
+	{"check", 0, NULL, "change nothing; tell what would break"},
+	{"force", 0, NULL, "do it although something breaks"},
 	{NULL, 0, NULL, NULL},
 };
 static const struct flag list_flags[] = {
@@ -225,16 +276,44 @@ static const struct flag list_flags[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+#define PATHS_HELP                                                                             \
+	"A PATH is a .proto file or a directory of them, compiled with protoc; a binary\n"     \
+	"FileDescriptorSet; or - for such a set on standard input. Without --proto-path\n"     \
+	"imports are found below the directories given, and the current one.\n"
+
 const struct command registry_commands[] = {
-	{"registry", "register", "FILE...", "register types and services",
-	 "A FILE is a .proto, compiled with protoc, or a binary FileDescriptorSet. Imports go\n"
-	 "along, all or nothing.",
-	 register_flags, 1, ARGUMENTS_MAX, run_register},
+	{"registry", "register", "PATH...", "register types and services",
+	 PATHS_HELP
+	 "All are registered together with what they import, or none. What would break\n"
+	 "users of a type, or the namespace's policy, is refused and listed.",
+	 register_flags, 1, ARGUMENTS_MAX, registry_change_register},
+	{"registry", "check", "PATH...", "tell what registering would break, change nothing",
+	 PATHS_HELP "Exit code 1: something breaks.", check_flags, 1, ARGUMENTS_MAX,
+	 registry_change_check},
 	{"registry", "list", "[PREFIX]", "list what is registered in the namespace", NULL,
 	 list_flags, 0, 1, run_list},
 	{"registry", "describe", "NAME",
 	 "print a message, enum, service or file as .proto text",
 	 "With -o json the file that declares it, as a FileDescriptorProto.", NULL, 1, 1,
 	 run_describe},
+	{"registry", "versions", "FILE", "list the versions of a file, the newest first", NULL,
+	 NULL, 1, 1, run_versions},
+	{"registry", "diff", "FILE [FROM [TO]]", "compare two versions of a file",
+	 "Without versions the current one with the one before it; with one, that with the\n"
+	 "current one.",
+	 NULL, 1, 3, run_diff},
+	{"registry", "import", "ADDRESS [SERVICE...]",
+	 "register the types of a live server, by its reflection",
+	 "Without a SERVICE all of them. The registry dials host:port ADDRESS itself: only\n"
+	 "loopback, and what its --allow-address allows.",
+	 change_flags, 1, ARGUMENTS_MAX, registry_change_import},
+	{"registry", "unregister", "FILE", "remove a file",
+	 "Refused while something uses it; the users are listed.", change_flags, 1, 1,
+	 registry_change_unregister},
+	{"registry", "policy", "[POLICY]",
+	 "show or set how freely the namespace's files change",
+	 "none: anything that links. wire: binary data stays readable. wire-json: JSON too\n"
+	 "(the default). source: generated code still compiles.",
+	 NULL, 0, 1, run_policy},
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
