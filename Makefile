@@ -244,17 +244,22 @@ REGISTRY_SRC := \
 REPO_SRC := \
 	services/repo/batch_rpc.c \
 	services/repo/catalog.c \
+	services/repo/changes_store.c \
 	services/repo/collection_rpc.c \
 	services/repo/directory.c \
 	services/repo/filter_rpc.c \
+	services/repo/fingerprint.c \
 	services/repo/labels_store.c \
+	services/repo/lease_store.c \
 	services/repo/left_overs.c \
 	services/repo/page_token.c \
 	services/repo/query.c \
 	services/repo/query_store.c \
 	services/repo/read_rpc.c \
 	services/repo/read_store.c \
+	services/repo/requests_store.c \
 	services/repo/rpc.c \
+	services/repo/schema_store.c \
 	services/repo/sqlite_store.c \
 	services/repo/text_store.c \
 	services/repo/types.c \
@@ -349,6 +354,8 @@ UNIT_TESTS := \
 	tests/unit/registry/test_tree.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
+	tests/unit/repo/test_requests.c \
+	tests/unit/repo/test_schema.c \
 	tests/unit/repo/test_store.c \
 	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_due.c \

@@ -1,6 +1,5 @@
 /* Batch: several writes, queued in order, answered together. */
-#include <pthread.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/names.h"
@@ -11,13 +10,13 @@
 enum { MAX_OPERATIONS = 1000 };
 
 struct batch {
+	struct store_batch store;
 	struct repo *repo;
 	struct collection *collection;
 	const Collector__BatchRequest *request;
 	Collector__BatchResponse_Closure reply;
 	void *call;
 	struct write *writes;
-	atomic_size_t pending; /* writes that are queued, and one for who queues them */
 };
 
 /* ------------------------------------------------------------ answering */
@@ -57,12 +56,10 @@ static void fill_response(struct arena *arena, const Collector__RequestOp *op, s
 	}
 }
 
-static void answer(struct batch *b)
+static void reply(struct batch *b)
 {
 	Collector__BatchResponse response = COLLECTOR__BATCH_RESPONSE__INIT;
 	struct arena *arena = rpc_arena(b->call);
-	struct repo *repo = b->repo;
-	struct collection *c = b->collection;
 
 	response.status = status_ok(arena);
 	response.n_responses = b->request->n_operations;
@@ -75,33 +72,39 @@ static void answer(struct batch *b)
 		if (b->writes[i].store.status == STATUS_OK)
 			fill_response(arena, b->request->operations[i], &b->writes[i], r);
 		response.responses[i] = r;
-		write_release(&b->writes[i]);
 	}
 	b->reply(&response, b->call);
+}
+
+/* The writer's thread, or the method's own when there was nothing to write. */
+static void answer(struct store_batch *store)
+{
+	struct batch *b = store->arg;
+	struct repo *repo = b->repo;
+	struct collection *c = b->collection;
+
+	for (size_t i = 0; i < b->request->n_operations; i++)
+		write_release(&b->writes[i]);
+	if (store->status == STATUS_OK)
+		reply(b);
+	else
+		rpc_fail_error(b->call, &store->error);
+	/* @b was in the call's memory. */
 	catalog_release(repo->catalog, c);
-}
-
-static void finish_one(struct batch *b)
-{
-	if (atomic_fetch_sub(&b->pending, 1) == 1)
-		answer(b);
-}
-
-static void written(struct store_write *w)
-{
-	finish_one(w->arg);
 }
 
 /* ------------------------------------------------------------ queueing */
 
-/* An operation's own names are empty or the batch's. */
+/* An operation's own names are empty or the batch's, its request_id empty. */
 static enum status check_names(const struct collection *c, const char *ns, const char *name,
-			       struct error *err)
+			       const char *request_id, struct error *err)
 {
 	enum status status = names_check_nested_namespace(ns, c->ns, "namespace", err);
 
 	if (status == STATUS_OK && *name && strcmp(name, c->name) != 0)
 		return error_field(err, "collection_name", "must be empty or %s", c->name);
+	if (status == STATUS_OK && *request_id)
+		return error_field(err, "request_id", "only the batch itself has one");
 	return status;
 }
 
@@ -113,64 +116,100 @@ static enum status prepare(struct write *w, const Collector__RequestOp *op, stru
 	switch ((int)op->operation_case) {
 	case COLLECTOR__REQUEST_OP__OPERATION_CREATE:
 		status = check_names(c, op->create->namespace_, op->create->collection_name,
-				     err);
+				     op->create->request_id, err);
 		return status == STATUS_OK ? write_prepare_create(w, op->create, err) : status;
 	case COLLECTOR__REQUEST_OP__OPERATION_UPDATE:
 		status = check_names(c, op->update->namespace_, op->update->collection_name,
-				     err);
+				     op->update->request_id, err);
 		return status == STATUS_OK ? write_prepare_update(w, op->update, err) : status;
 	case COLLECTOR__REQUEST_OP__OPERATION_DELETE:
 		status = check_names(c, op->delete_->namespace_, op->delete_->collection_name,
-				     err);
+				     op->delete_->request_id, err);
 		return status == STATUS_OK ? write_prepare_delete(w, op->delete_, err) : status;
 	default:
 		return error_field(err, "operations", "an operation is empty");
 	}
 }
 
-static void queue(struct batch *b, struct write *w, const Collector__RequestOp *op)
+/*
+ * All of them, linked in order. One that cannot be prepared has failed; with @atomic that
+ * is the whole batch.
+ */
+static enum status prepare_all(struct batch *b, struct error *err)
 {
-	struct writer *writer = catalog_writer(b->repo->catalog);
-	enum status status;
+	const Collector__BatchRequest *r = b->request;
+	struct store_write **link = &b->store.writes;
+	enum status status = STATUS_OK;
+	char field[32];
 
-	write_init(w, b->repo, b->collection, b->call);
-	w->store.done = written;
-	w->store.arg = b;
-	status = prepare(w, op, &w->store.error);
-	atomic_fetch_add(&b->pending, 1);
-	if (status == STATUS_OK && !writer_submit(writer, &b->collection->queue, &w->store))
-		status = error_set(&w->store.error, STATUS_RESOURCE_EXHAUSTED,
-				   "too many writes are waiting");
-	if (status != STATUS_OK) {
-		w->store.status = status;
-		finish_one(b);
+	for (size_t i = 0; i < r->n_operations; i++)
+		write_init(&b->writes[i], b->repo, b->collection, b->call);
+	for (size_t i = 0; i < r->n_operations && status == STATUS_OK; i++) {
+		struct store_write *w = &b->writes[i].store;
+
+		w->status = prepare(&b->writes[i], r->operations[i], &w->error);
+		if (w->status == STATUS_OK) {
+			*link = w;
+			link = &w->next;
+		} else if (r->atomic) {
+			(void)snprintf(field, sizeof(field), "operations[%zu]", i);
+			*err = w->error;
+			error_prefix_field(err, field);
+			status = w->status;
+		}
 	}
+	return status;
+}
+
+static enum status start(struct batch *b, struct error *err)
+{
+	const Collector__BatchRequest *r = b->request;
+	enum status status = STATUS_OK;
+
+	if (r->n_operations > MAX_OPERATIONS)
+		return error_field(err, "operations", "more than %d", MAX_OPERATIONS);
+	status = write_name_request(b->repo, b->call, r->request_id, &b->store, err);
+	if (status != STATUS_OK)
+		return status;
+	b->writes = arena_alloc(rpc_arena(b->call), (r->n_operations + 1) * sizeof(*b->writes));
+	status = prepare_all(b, err);
+	if (status == STATUS_OK && b->store.writes &&
+	    !writer_submit(catalog_writer(b->repo->catalog), &b->collection->queue, &b->store))
+		status = error_set(err, STATUS_RESOURCE_EXHAUSTED,
+				   "too many writes are waiting");
+	for (size_t i = 0; status != STATUS_OK && i < r->n_operations; i++)
+		write_release(&b->writes[i]);
+	return status;
 }
 
 void repo_batch(Collector__CollectionService_Service *service,
-		const Collector__BatchRequest *request, Collector__BatchResponse_Closure reply,
-		void *call)
+		const Collector__BatchRequest *request,
+		Collector__BatchResponse_Closure reply_to, void *call)
 {
 	struct repo *repo = repo_of_records(service);
-	struct arena *arena = rpc_arena(call);
+	struct batch *b = arena_zalloc(rpc_arena(call), sizeof(*b));
 	struct collection *c;
 	struct error err = {0};
-	struct batch *b;
 	enum status status = repo_acquire(repo, call, request->namespace_,
 					  request->collection_name, ACCESS_WRITE, &c, &err);
 
-	if (status == STATUS_OK && request->n_operations > MAX_OPERATIONS) {
-		catalog_release(repo->catalog, c);
-		status = error_field(&err, "operations", "more than %d", MAX_OPERATIONS);
-	}
 	if (status != STATUS_OK) {
 		rpc_fail_error(call, &err);
 		return;
 	}
-	b = arena_alloc(arena, sizeof(*b));
-	*b = (struct batch){repo, c, request, reply, call, NULL, 1};
-	b->writes = arena_alloc(arena, (request->n_operations + 1) * sizeof(*b->writes));
-	for (size_t i = 0; i < request->n_operations; i++)
-		queue(b, &b->writes[i], request->operations[i]);
-	finish_one(b);
+	b->store.done = answer;
+	b->store.arg = b;
+	b->store.atomic = request->atomic;
+	b->repo = repo;
+	b->collection = c;
+	b->request = request;
+	b->reply = reply_to;
+	b->call = call;
+	status = start(b, &err);
+	if (status != STATUS_OK) {
+		rpc_fail_error(call, &err);
+		catalog_release(repo->catalog, c);
+	} else if (!b->store.writes) {
+		answer(&b->store);
+	}
 }

@@ -1,36 +1,17 @@
-/* Making and opening a collection's database, and what is told of it. */
-#include <errno.h>
-#include <fcntl.h>
+/* Opening a collection's database, its readers, and what is told of it. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/reflect/search.h"
 #include "services/repo/store_internal.h"
 
-enum {
-	SCHEMA = 1,               /* PRAGMA user_version */
-	APPLICATION = 0x434f4c43, /* "COLC", PRAGMA application_id */
-	MAX_IDLE_READERS = 4,
-};
+enum { MAX_IDLE_READERS = 4 };
 
-/*
- * Small columns first: those behind a long blob cost a walk along its pages.
- * `meta` holds counters that each group updates and what the collection is.
- */
-static const char schema_sql[] =
-	"CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-	"CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, message_name TEXT NOT NULL,"
-	" created_at_us INTEGER NOT NULL, descriptor_set BLOB NOT NULL);"
-	"CREATE TABLE records (rid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-	" revision INTEGER NOT NULL, created_at_us INTEGER NOT NULL,"
-	" updated_at_us INTEGER NOT NULL, type_url TEXT, data_uri TEXT, labels BLOB,"
-	" doc BLOB NOT NULL, proto BLOB NOT NULL);"
-	"INSERT INTO meta VALUES ('record_count', 0), ('next_revision', 1);";
+#define DAY_US (UINT64_C(24) * 3600 * 1000000)
 
 void render_path(const struct search_path *path, struct strbuf *sql)
 {
@@ -58,107 +39,9 @@ void format_etag(int64_t revision, char out[STORE_ETAG_BYTES])
 	(void)snprintf(out, STORE_ETAG_BYTES, "r%llx", (unsigned long long)revision);
 }
 
-/* ------------------------------------------------------------ create */
-
-static void add_text_schema(const struct store_definition *d, struct strbuf *sql)
-{
-	strbuf_addstr(sql,
-		      "CREATE VIEW text_content (rid, body) AS SELECT rid, collector_text(");
-	for (size_t i = 0; i < d->text_count; i++) {
-		strbuf_addstr(sql, i ? ", " : "");
-		render_path(d->text[i], sql);
-	}
-	strbuf_addstr(sql, d->text_count ? "" : "doc");
-	strbuf_addstr(sql,
-		      ") FROM records;"
-		      "CREATE VIRTUAL TABLE text USING fts5(body, content = 'text_content',"
-		      " content_rowid = 'rid', tokenize = 'porter unicode61');");
-}
-
-static enum status insert_definition(struct database *db, const struct store_definition *d,
-				     struct error *err)
-{
-	sqlite3_stmt *stmt;
-	enum status status = database_prepare(
-		db, "INSERT INTO meta VALUES ('definition', ?), ('has_text', ?)", &stmt, err);
-
-	if (status != STATUS_OK)
-		return status;
-	sqlite3_bind_blob64(stmt, 1, d->definition.data, d->definition.size, SQLITE_STATIC);
-	sqlite3_bind_int(stmt, 2, d->has_text);
-	status = database_run(db, stmt, err);
-	if (status == STATUS_OK)
-		status = database_prepare(db, "INSERT INTO schema_versions VALUES (1, ?, ?, ?)",
-					  &stmt, err);
-	if (status != STATUS_OK)
-		return status;
-	sqlite3_bind_text(stmt, 1, d->message_name, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)d->created_us);
-	sqlite3_bind_blob64(stmt, 3,
-			    d->descriptor_set.data ? (const void *)d->descriptor_set.data : "",
-			    d->descriptor_set.size, SQLITE_STATIC);
-	return database_run(db, stmt, err);
-}
-
-static enum status fill(struct database *db, const struct store_definition *d,
-			struct error *err)
-{
-	AUTO_STRBUF sql = STRBUF_INIT;
-	enum status status = text_store_register(db, err);
-
-	strbuf_addf(&sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN; %s",
-		    APPLICATION, SCHEMA, schema_sql);
-	for (size_t i = 0; i < d->indexed_count; i++) {
-		strbuf_addf(&sql, "CREATE INDEX field_%zu ON records (", i);
-		render_path(d->indexed[i], &sql);
-		strbuf_addstr(&sql, ");");
-	}
-	if (d->has_text)
-		add_text_schema(d, &sql);
-	if (status == STATUS_OK)
-		status = database_exec(db, strbuf_str(&sql), err);
-	if (status == STATUS_OK)
-		status = insert_definition(db, d, err);
-	if (status == STATUS_OK)
-		status = database_exec(db, "COMMIT", err);
-	return status;
-}
-
-static enum status sync_directory(const char *path, struct error *err)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) != 0) {
-		int saved = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return error_set(err, STATUS_UNAVAILABLE, "cannot sync %s: %s", path,
-				 strerror(saved));
-	}
-	close(fd);
-	return STATUS_OK;
-}
-
-enum status store_create(const char *directory, const struct store_definition *definition,
-			 struct error *err)
-{
-	AUTO_FREE char *path = xasprintf("%s/collection.db", directory);
-	struct database *db;
-	enum status status = database_open(path, DATABASE_CREATE, &db, err);
-
-	if (status != STATUS_OK)
-		return status;
-	status = fill(db, definition, err);
-	/* The last connection moves the log into the file, synced, and removes it. */
-	database_close(db);
-	return status == STATUS_OK ? sync_directory(directory, err) : status;
-}
-
 /* ------------------------------------------------------------ open */
 
-static enum status read_number(struct database *db, const char *sql, int64_t *ret,
-			       struct error *err)
+enum status read_number(struct database *db, const char *sql, int64_t *ret, struct error *err)
 {
 	sqlite3_stmt *stmt;
 	enum status status = database_prepare(db, sql, &stmt, err);
@@ -177,40 +60,34 @@ static enum status read_number(struct database *db, const char *sql, int64_t *re
 	return status;
 }
 
-static enum status check_format(struct database *db, struct error *err)
+/* A counter of `meta`. */
+static enum status read_counter(struct database *db, const char *key, int64_t *ret,
+				struct error *err)
 {
-	int64_t application = 0, schema = 0;
-	enum status status = read_number(db, "PRAGMA application_id", &application, err);
+	AUTO_FREE char *sql = xasprintf("SELECT value FROM meta WHERE key = '%s'", key);
 
-	if (status == STATUS_OK)
-		status = read_number(db, "PRAGMA user_version", &schema, err);
-	if (status != STATUS_OK)
-		return status;
-	if (application != APPLICATION)
-		return error_set(err, STATUS_DATA_LOSS, "this is no collection's database");
-	if (schema != SCHEMA)
-		return error_set(err, STATUS_FAILED_PRECONDITION,
-				 "the database has schema %lld, this program knows %d",
-				 (long long)schema, SCHEMA);
-	return STATUS_OK;
+	return read_number(db, sql, ret, err);
 }
 
 static enum status read_counters(struct store *s, struct error *err)
 {
+	struct store_counters *c = &s->counters;
 	int64_t has_text = 0;
-	enum status status =
-		read_number(s->writer, "SELECT value FROM meta WHERE key = 'record_count'",
-			    &s->record_count, err);
+	enum status status = read_counter(s->writer, "record_count", &c->records, err);
 
 	if (status == STATUS_OK)
-		status = read_number(s->writer,
-				     "SELECT value FROM meta WHERE key = 'next_revision'",
-				     &s->next_revision, err);
+		status = read_counter(s->writer, "next_revision", &c->next_revision, err);
 	if (status == STATUS_OK)
-		status = read_number(s->writer, "SELECT value FROM meta WHERE key = 'has_text'",
-				     &has_text, err);
-	s->committed_count = s->record_count;
-	s->committed_revision = s->next_revision;
+		status = read_counter(s->writer, "next_token", &c->next_token, err);
+	if (status == STATUS_OK)
+		status = read_counter(s->writer, "forgotten", &c->forgotten, err);
+	if (status == STATUS_OK)
+		status = read_counter(s->writer, "deleted_bytes", &c->deleted_bytes, err);
+	if (status == STATUS_OK)
+		status = read_counter(s->writer, "schema_version", &s->schema_version, err);
+	if (status == STATUS_OK)
+		status = read_counter(s->writer, "has_text", &has_text, err);
+	s->committed = *c;
 	s->has_text = has_text != 0;
 	return status;
 }
@@ -251,10 +128,17 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 	enum status status;
 
 	pthread_mutex_init(&s->mu, NULL);
+	s->retention = (struct store_retention){
+		.max_changes = 100000,
+		.max_requests = 100000,
+		.max_deleted_bytes = 256 << 20,
+		.change_age_us = 7 * DAY_US,
+		.request_age_us = DAY_US,
+	};
 	s->path = xasprintf("%s/collection.db", directory);
 	status = database_open(s->path, DATABASE_WRITE, &s->writer, err);
 	if (status == STATUS_OK)
-		status = check_format(s->writer, err);
+		status = schema_store_check(s->writer, err);
 	if (status == STATUS_OK)
 		status = text_store_register(s->writer, err);
 	if (status == STATUS_OK)
@@ -376,6 +260,11 @@ void store_give_reader(struct store *s, struct store_reader *r)
 	}
 }
 
+void store_retain(struct store *s, const struct store_retention *retention)
+{
+	s->retention = *retention;
+}
+
 void store_interrupt(struct store_reader *reader)
 {
 	database_interrupt(reader->db);
@@ -396,11 +285,18 @@ enum status store_measure(struct store *s, struct store_sizes *ret, struct error
 
 	if (status != STATUS_OK)
 		return status;
-	status = read_number(r->db, "SELECT value FROM meta WHERE key = 'record_count'",
-			     &ret->record_count, err);
+	status = read_counter(r->db, "record_count", &ret->record_count, err);
 	if (status == STATUS_OK)
 		status = read_number(r->db, "SELECT max(version) FROM schema_versions",
 				     &ret->schema_versions, err);
+	if (status == STATUS_OK)
+		status = read_number(r->db, "SELECT count(*) FROM leases", &ret->lease_count,
+				     err);
+	if (status == STATUS_OK)
+		status = read_counter(r->db, "next_revision", &ret->last_sequence, err);
+	if (status == STATUS_OK)
+		status = read_counter(r->db, "forgotten", &ret->forgotten_sequence, err);
+	ret->last_sequence--;
 	store_give_reader(s, r);
 	ret->database_bytes = file_bytes(s->path);
 	ret->wal_bytes = file_bytes(wal);

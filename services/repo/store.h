@@ -58,11 +58,22 @@ enum status store_load(struct store *store, struct arena *arena, struct store_de
 		       struct error *err) MUST_CHECK;
 
 struct store_sizes {
-	int64_t database_bytes, wal_bytes, record_count, schema_versions;
+	int64_t database_bytes, wal_bytes, record_count, schema_versions, lease_count;
+	int64_t last_sequence, forgotten_sequence; /* of changes */
 };
 
 enum status store_measure(struct store *store, struct store_sizes *ret,
 			  struct error *err) MUST_CHECK;
+
+/* How long things are remembered; whichever bound is reached first. */
+struct store_retention {
+	int64_t max_changes, max_requests;
+	int64_t max_deleted_bytes; /* of the records that changes keep as they were deleted */
+	uint64_t change_age_us, request_age_us;
+};
+
+/* Before the first write. Without it a store has bounds of its own. */
+void store_retain(struct store *store, const struct store_retention *retention);
 
 /* ------------------------------------------------------------ writing */
 
@@ -77,7 +88,7 @@ enum store_labels {
 	STORE_LABELS_REPLACE, /* only those given stay */
 };
 
-enum { STORE_ETAG_BYTES = 24 };
+enum { STORE_ETAG_BYTES = 24, STORE_ID_BYTES = 37 /* of a UUID */ };
 
 struct store_write;
 
@@ -87,12 +98,20 @@ struct store_write;
  */
 typedef enum status store_merge(struct store_write *w, struct bytes current, struct error *err);
 
+/* What is neither a put nor a delete: one of the functions of this type below. */
+typedef enum status store_operation(struct store *store, struct store_write *w,
+				    struct error *err);
+
 struct store_write {
 	/* What to do. */
+	store_operation *operation; /* NULL: put or delete */
+	void *operands;             /* of the operation */
 	bool is_delete;
 	enum store_expectation expectation;
 	const char *id;
+	char *made_id;        /* where @id is, if the caller made it up: STORE_ID_BYTES */
 	const char *etag;     /* "" or NULL: whatever is there; else ABORTED if it changed */
+	int64_t lease_token;  /* 0: whoever holds it; else ABORTED if that lease is over */
 	const char *type_url; /* NULL: the usual one */
 	struct bytes proto;   /* as the client sent it */
 	struct bytes doc;     /* the same as JSONB */
@@ -101,27 +120,46 @@ struct store_write {
 	enum store_labels labels_mode;
 	const char *data_uri; /* NULL: as it is */
 	uint64_t now_us;
+	void *arg; /* the caller's */
 
 	/* What became of it. */
 	enum status status;
 	struct error error;
 	char new_etag[STORE_ETAG_BYTES];
 
+	struct store_write *next; /* of its batch */
+};
+
+/* What is asked for together: one transaction, and remembered as one. */
+struct store_batch {
+	struct store_write *writes; /* by next, in order; at least one */
+	bool atomic;                /* all or none; else each may fail alone */
+	const char *request_id;     /* NULL: it is not remembered */
+	uint64_t fingerprint;       /* of the request, which must be the same again */
+
+	/* What became of it; if OK, look at the writes. */
+	enum status status;
+	struct error error;
+
 	/*
 	 * Called once, on the writer's thread, when the outcome is on disk. Must not
 	 * block for long.
 	 */
-	void (*done)(struct store_write *w);
+	void (*done)(struct store_batch *b);
 	void *arg;
-	struct store_write *next; /* the writer's */
+	struct store_batch *next; /* the writer's */
 };
 
 /*
- * A group: begin, any number of writes, then commit or roll back. A write that
- * fails undoes itself alone. On a failed commit nothing of the group happened.
+ * A group: begin, any number of batches, then commit or roll back. A write that
+ * fails undoes itself alone, an atomic batch as a whole: its status is then that of
+ * the write, its field says which. On a failed commit nothing of the group happened.
+ *
+ * A batch whose request_id is remembered is not carried out: it and its writes
+ * get the outcome that they had. INVALID_ARGUMENT: that was another request.
  */
 enum status store_begin(struct store *store, struct error *err) MUST_CHECK;
-void store_apply(struct store *store, struct store_write *w);
+void store_apply(struct store *store, struct store_batch *b);
 enum status store_commit(struct store *store, struct error *err) MUST_CHECK;
 void store_rollback(struct store *store);
 

@@ -19,21 +19,72 @@ struct store_reader {
 	struct store_reader *next; /* idle */
 };
 
+/* Each is a row of `meta`. */
+struct store_counters {
+	int64_t records, next_revision, next_token;
+	int64_t forgotten;     /* the last change that is not kept */
+	int64_t deleted_bytes; /* of deleted records that changes keep */
+};
+
 struct store {
 	char *path; /* of the database */
 	struct database *writer;
 	bool has_text;
 	char **indexed; /* the expressions that have an index, as render_path() makes them */
 	size_t indexed_count;
+	struct store_retention retention;
 	/* Of the writer's thread: as they will be when the group is committed. */
-	int64_t record_count, next_revision;
-	int64_t committed_count, committed_revision;
+	struct store_counters counters;
+	struct store_counters committed;
+	int64_t schema_version;                    /* that docs are made with now */
+	uint64_t now_us;                           /* of the group's latest write */
+	int64_t requests_added, changes_pruned_at; /* since when pruning has not looked */
 	struct error broken; /* what undid the whole group, if its status is not OK */
 
 	pthread_mutex_t mu; /* idle, idle_count */
 	struct store_reader *idle;
 	unsigned idle_count;
 };
+
+/* The database's form is the one that this program works with; older ones are brought to it. */
+enum status schema_store_check(struct database *db, struct error *err) MUST_CHECK;
+void render_text_schema(const struct store_definition *d, struct strbuf *sql);
+
+/* The only value that @sql answers. DATA_LOSS: nothing does. */
+enum status read_number(struct database *db, const char *sql, int64_t *ret,
+			struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ parts of a write */
+
+enum change_kind {
+	CHANGE_CREATED = 0,
+	CHANGE_UPDATED = 1,
+	CHANGE_DELETED = 2,
+};
+
+/* Note that the write with revision @seq changed row @rid; a deleted one is still there. */
+enum status changes_add(struct store *s, int64_t seq, int64_t rid, enum change_kind kind,
+			uint64_t at_us, struct error *err) MUST_CHECK;
+
+/* Forget what is too much or too old; some of it, it is called with every group. */
+enum status changes_prune(struct store *s, struct error *err) MUST_CHECK;
+
+/* True: @b was carried out before, and has its outcome again. */
+enum status requests_recall(struct store *s, struct store_batch *b, bool *ret_found,
+			    struct error *err) MUST_CHECK;
+enum status requests_remember(struct store *s, const struct store_batch *b,
+			      struct error *err) MUST_CHECK;
+enum status requests_prune(struct store *s, struct error *err) MUST_CHECK;
+
+/* ABORTED: the lease of @rid is another than @token, or over at @now_us. */
+enum status leases_check(struct store *s, int64_t rid, int64_t token, uint64_t now_us,
+			 struct error *err) MUST_CHECK;
+
+/* The statement @sql with @number as its only parameter. */
+enum status run_on_row(struct store *s, const char *sql, int64_t number,
+		       struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ rendering */
 
 /* "$.a.b" as jsonb_extract(doc, '$.a.b'): the one spelling of index and predicate. */
 void render_path(const struct search_path *path, struct strbuf *sql);

@@ -36,6 +36,11 @@ void types_free(struct types *types)
 	free(types);
 }
 
+struct pool *types_builtin(struct types *types)
+{
+	return types->builtin;
+}
+
 static bool find_builtin(struct types *types, const char *message_name, struct type *ret)
 {
 	const struct pool_message *m =

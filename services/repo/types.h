@@ -19,6 +19,9 @@ struct types;
 struct types *types_new(struct rpc_channel *registry);
 void types_free(struct types *types);
 
+/* Borrowed: the types that are built in, our own requests among them. */
+struct pool *types_builtin(struct types *types);
+
 struct type {
 	struct pool *pool; /* the caller's reference */
 	const struct pool_message *message;

@@ -10,8 +10,10 @@
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
+#include "services/repo/fingerprint.h"
 #include "services/repo/write_rpc.h"
 
+enum { MAX_REQUEST_ID_BYTES = 128 };
 enum { MAX_LABELS = 64, MAX_LABEL_BYTES = 1024, MAX_DATA_URI_BYTES = 4096 };
 
 /* ------------------------------------------------------------ preparing */
@@ -60,7 +62,7 @@ static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
 				       JSON_OUT_SEARCH, &w->doc, err);
 	if (status != STATUS_OK) {
 		if (*err->field)
-			error_prefix_field(err, "item.");
+			error_prefix_field(err, "item");
 		else
 			(void)memcpy(err->field, "item", sizeof("item"));
 		return status;
@@ -130,9 +132,9 @@ enum status write_prepare_create(struct write *w, const Collector__CreateRequest
 	if (*r->id && status == STATUS_OK) {
 		status = names_check_id(r->id, "id", err);
 	} else {
-		char *id = arena_alloc(w->arena, UUID_TEXT_BYTES);
-		random_uuid7(w->store.now_us / 1000, id);
-		w->store.id = id;
+		w->store.made_id = arena_alloc(w->arena, STORE_ID_BYTES);
+		random_uuid7(w->store.now_us / 1000, w->store.made_id);
+		w->store.id = w->store.made_id;
 	}
 	if (status == STATUS_OK)
 		status = take_data_uri(w, r->data_uri, err);
@@ -167,6 +169,7 @@ enum status write_prepare_update(struct write *w, const Collector__UpdateRequest
 	w->store.expectation = r->allow_missing ? STORE_MAY_EXIST : STORE_MUST_EXIST;
 	w->store.id = r->id;
 	w->store.etag = r->etag;
+	w->store.lease_token = r->lease_token;
 	if (status == STATUS_OK && r->allow_missing && *r->etag)
 		status = error_field(err, "etag", "not together with allow_missing");
 	if (status == STATUS_OK)
@@ -199,7 +202,39 @@ enum status write_prepare_delete(struct write *w, const Collector__DeleteRequest
 	w->store.expectation = r->must_exist ? STORE_MUST_EXIST : STORE_MAY_EXIST;
 	w->store.id = r->id;
 	w->store.etag = r->etag;
+	w->store.lease_token = r->lease_token;
 	return names_check_id(r->id, "id", err);
+}
+
+/* ------------------------------------------------------------ retries */
+
+/* "collector.CreateRequest" of "/collector.CollectionService/Create". */
+static const struct pool_message *request_type(struct repo *repo, void *call)
+{
+	const char *method = strrchr(rpc_method_path(call), '/') + 1;
+	const char *name = arena_printf(rpc_arena(call), "collector.%sRequest", method);
+
+	return pool_message(types_builtin(repo->types), name, strlen(name));
+}
+
+enum status write_name_request(struct repo *repo, void *call, const char *request_id,
+			       struct store_batch *batch, struct error *err)
+{
+	enum status status;
+
+	if (!*request_id)
+		return STATUS_OK;
+	if (strlen(request_id) > MAX_REQUEST_ID_BYTES)
+		return error_field(err, "request_id", "longer than %d bytes",
+				   MAX_REQUEST_ID_BYTES);
+	status = names_check_id(request_id, "request_id", err);
+	if (status != STATUS_OK)
+		return status;
+	/* Others' ids are nobody's business. */
+	batch->request_id =
+		arena_printf(rpc_arena(call), "%s\n%s", rpc_caller(call)->name, request_id);
+	batch->fingerprint = fingerprint_of(request_type(repo, call), rpc_request_bytes(call));
+	return STATUS_OK;
 }
 
 /* ------------------------------------------------------------ one write, one call */
@@ -219,18 +254,20 @@ void write_release(struct write *w)
 }
 
 /* The writer's thread: say what became of it. */
-static void answer(struct store_write *store)
+static void answer(struct store_batch *batch)
 {
-	struct write *w = (struct write *)store;
+	struct write *w = batch->arg;
 	struct repo *repo = w->repo;
 	struct collection *c = w->collection;
 	void *call = w->call;
 
 	write_release(w);
-	if (store->status == STATUS_OK)
-		w->succeed(w);
+	if (w->store.status != STATUS_OK)
+		rpc_fail_error(call, &w->store.error);
+	else if (batch->status != STATUS_OK)
+		rpc_fail_error(call, &batch->error);
 	else
-		rpc_fail_error(call, &store->error);
+		w->succeed(w);
 	/* @w was in the call's memory. */
 	catalog_release(repo->catalog, c);
 }
@@ -256,10 +293,10 @@ static void start(struct repo *repo, const char *ns, const char *name, const voi
 	write_init(w, repo, c, call);
 	w->succeed = succeed;
 	w->reply = reply;
-	w->store.done = answer;
+	w->batch = (struct store_batch){.writes = &w->store, .done = answer, .arg = w};
 	status = prepare(w, request, &err);
 	if (status == STATUS_OK &&
-	    !writer_submit(catalog_writer(repo->catalog), &c->queue, &w->store))
+	    !writer_submit(catalog_writer(repo->catalog), &c->queue, &w->batch))
 		status = error_set(&err, STATUS_RESOURCE_EXHAUSTED,
 				   "too many writes are waiting for %s/%s", c->ns, c->name);
 	if (status != STATUS_OK) {
@@ -281,7 +318,11 @@ static void created(struct write *w)
 
 static enum status prepare_create(struct write *w, const void *request, struct error *err)
 {
-	return write_prepare_create(w, request, err);
+	const Collector__CreateRequest *r = request;
+	enum status status =
+		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
+
+	return status == STATUS_OK ? write_prepare_create(w, r, err) : status;
 }
 
 void repo_create(Collector__CollectionService_Service *service,
@@ -303,7 +344,11 @@ static void updated(struct write *w)
 
 static enum status prepare_update(struct write *w, const void *request, struct error *err)
 {
-	return write_prepare_update(w, request, err);
+	const Collector__UpdateRequest *r = request;
+	enum status status =
+		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
+
+	return status == STATUS_OK ? write_prepare_update(w, r, err) : status;
 }
 
 void repo_update(Collector__CollectionService_Service *service,
@@ -324,7 +369,11 @@ static void deleted(struct write *w)
 
 static enum status prepare_delete(struct write *w, const void *request, struct error *err)
 {
-	return write_prepare_delete(w, request, err);
+	const Collector__DeleteRequest *r = request;
+	enum status status =
+		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
+
+	return status == STATUS_OK ? write_prepare_delete(w, r, err) : status;
 }
 
 void repo_delete(Collector__CollectionService_Service *service,

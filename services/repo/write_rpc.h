@@ -7,7 +7,8 @@
 
 /* A write and what it needs until it is done; in its call's memory. */
 struct write {
-	struct store_write store; /* first: what the writer gives back */
+	struct store_write store; /* first: what merging is given */
+	struct store_batch batch; /* of it alone, unless it is in another */
 	struct repo *repo;
 	struct collection *collection;
 	struct arena *arena;
@@ -22,6 +23,13 @@ struct write {
 /* write_release() frees what the prepare functions allocated. */
 void write_init(struct write *w, struct repo *repo, struct collection *c, void *call);
 void write_release(struct write *w);
+
+/*
+ * Have @batch remembered under @request_id, as what @call asks; "" is not remembered.
+ * INVALID_ARGUMENT: it is too long or no text.
+ */
+enum status write_name_request(struct repo *repo, void *call, const char *request_id,
+			       struct store_batch *batch, struct error *err) MUST_CHECK;
 
 /*
  * Fill w->store from a request, whose memory must live as long. INVALID_ARGUMENT

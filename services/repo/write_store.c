@@ -1,7 +1,9 @@
 /* Writing records, in groups. */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "services/repo/store_internal.h"
 
 enum status store_begin(struct store *s, struct error *err)
@@ -17,8 +19,7 @@ void store_rollback(struct store *s)
 	/* It may have been rolled back by the error itself. */
 	if (!sqlite3_get_autocommit(database_sqlite(s->writer)))
 		(void)!database_exec(s->writer, "ROLLBACK", &ignored);
-	s->record_count = s->committed_count;
-	s->next_revision = s->committed_revision;
+	s->counters = s->committed;
 }
 
 static enum status save_counter(struct store *s, const char *key, int64_t value,
@@ -35,24 +36,46 @@ static enum status save_counter(struct store *s, const char *key, int64_t value,
 	return database_run(s->writer, stmt, err);
 }
 
+static enum status save_counters(struct store *s, struct error *err)
+{
+	const struct store_counters *now = &s->counters, *before = &s->committed;
+	const struct {
+		const char *key;
+		int64_t value, was;
+	} all[] = {
+		{"record_count", now->records, before->records},
+		{"next_revision", now->next_revision, before->next_revision},
+		{"next_token", now->next_token, before->next_token},
+		{"forgotten", now->forgotten, before->forgotten},
+		{"deleted_bytes", now->deleted_bytes, before->deleted_bytes},
+	};
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].value != all[i].was)
+			status = save_counter(s, all[i].key, all[i].value, err);
+	return status;
+}
+
 enum status store_commit(struct store *s, struct error *err)
 {
 	enum status status = s->broken.status;
 
 	if (status != STATUS_OK && err)
 		*err = s->broken;
-	if (status == STATUS_OK && s->record_count != s->committed_count)
-		status = save_counter(s, "record_count", s->record_count, err);
-	if (status == STATUS_OK && s->next_revision != s->committed_revision)
-		status = save_counter(s, "next_revision", s->next_revision, err);
+	if (status == STATUS_OK)
+		status = changes_prune(s, err);
+	if (status == STATUS_OK)
+		status = requests_prune(s, err);
+	if (status == STATUS_OK)
+		status = save_counters(s, err);
 	if (status == STATUS_OK)
 		status = database_exec(s->writer, "COMMIT", err);
 	if (status != STATUS_OK) {
 		store_rollback(s);
 		return status;
 	}
-	s->committed_count = s->record_count;
-	s->committed_revision = s->next_revision;
+	s->committed = s->counters;
 	return STATUS_OK;
 }
 
@@ -104,14 +127,14 @@ static enum status check_expectation(const struct store_write *w, const struct c
 	return STATUS_OK;
 }
 
-static enum status run_on_row(struct store *s, const char *sql, int64_t rid, struct error *err)
+enum status run_on_row(struct store *s, const char *sql, int64_t number, struct error *err)
 {
 	sqlite3_stmt *stmt;
 	enum status status = database_prepare(s->writer, sql, &stmt, err);
 
 	if (status != STATUS_OK)
 		return status;
-	sqlite3_bind_int64(stmt, 1, rid);
+	sqlite3_bind_int64(stmt, 1, number);
 	return database_run(s->writer, stmt, err);
 }
 
@@ -162,7 +185,7 @@ static enum status insert_record(struct store *s, struct store_write *w, int64_t
 	if (status != STATUS_OK)
 		return status;
 	bind_content(stmt, w);
-	sqlite3_bind_int64(stmt, 2, s->next_revision);
+	sqlite3_bind_int64(stmt, 2, s->counters.next_revision);
 	status = database_run(s->writer, stmt, err);
 	if (status == STATUS_ALREADY_EXISTS)
 		return error_set(err, STATUS_ALREADY_EXISTS, "record \"%s\" exists", w->id);
@@ -192,7 +215,7 @@ static enum status update_record(struct store *s, struct store_write *w, int64_t
 		return status;
 	bind_content(stmt, w);
 	/* Parameter 1 is the id, which stays. */
-	sqlite3_bind_int64(stmt, 2, s->next_revision);
+	sqlite3_bind_int64(stmt, 2, s->counters.next_revision);
 	sqlite3_bind_int64(stmt, 9, rid);
 	return database_run(s->writer, stmt, err);
 }
@@ -216,16 +239,29 @@ static enum status merge(struct store *s, struct store_write *w, int64_t rid, st
 	return status;
 }
 
-static enum status put(struct store *s, struct store_write *w, struct error *err)
+/* What must be so before the record is touched. */
+static enum status check_write(struct store *s, const struct store_write *w,
+			       struct current *ret, struct error *err)
 {
-	struct current current = {0};
 	enum status status = STATUS_OK;
 
+	*ret = (struct current){0};
 	/* A plain create leaves the look-up to the unique index. */
-	if (w->expectation != STORE_MUST_NOT_EXIST)
-		status = find_current(s, w->id, &current, err);
+	if (w->is_delete || w->expectation != STORE_MUST_NOT_EXIST)
+		status = find_current(s, w->id, ret, err);
 	if (status == STATUS_OK)
-		status = check_expectation(w, &current, err);
+		status = check_expectation(w, ret, err);
+	if (status == STATUS_OK && w->lease_token)
+		status = leases_check(s, ret->rid, w->lease_token, w->now_us, err);
+	return status;
+}
+
+static enum status put(struct store *s, struct store_write *w, struct error *err)
+{
+	struct current current;
+	enum status status = check_write(s, w, &current, err);
+	const int64_t revision = s->counters.next_revision;
+
 	if (status == STATUS_OK && w->merge && current.exists)
 		status = merge(s, w, current.rid, err);
 	if (status != STATUS_OK)
@@ -236,11 +272,16 @@ static enum status put(struct store *s, struct store_write *w, struct error *err
 			status = update_record(s, w, current.rid, err);
 	} else {
 		status = insert_record(s, w, &current.rid, err);
-		s->record_count++;
+		s->counters.records++;
 	}
 	if (status == STATUS_OK)
 		status = index_text(s, current.rid, err);
-	format_etag(s->next_revision++, w->new_etag);
+	if (status == STATUS_OK)
+		status = changes_add(s, revision, current.rid,
+				     current.exists ? CHANGE_UPDATED : CHANGE_CREATED,
+				     w->now_us, err);
+	format_etag(revision, w->new_etag);
+	s->counters.next_revision++;
 	return status;
 }
 
@@ -248,38 +289,114 @@ static enum status delete_record(struct store *s, const struct store_write *w,
 				 struct error *err)
 {
 	struct current current;
-	enum status status = find_current(s, w->id, &current, err);
+	enum status status = check_write(s, w, &current, err);
 
-	if (status == STATUS_OK)
-		status = check_expectation(w, &current, err);
 	if (status != STATUS_OK || !current.exists)
 		return status;
-	status = forget_text(s, current.rid, err);
+	status = changes_add(s, s->counters.next_revision, current.rid, CHANGE_DELETED,
+			     w->now_us, err);
+	if (status == STATUS_OK)
+		status = forget_text(s, current.rid, err);
 	if (status == STATUS_OK)
 		status = run_on_row(s, "DELETE FROM records WHERE rid = ?", current.rid, err);
-	s->record_count--;
+	/* Row numbers are used again. */
+	if (status == STATUS_OK)
+		status = run_on_row(s, "DELETE FROM leases WHERE rid = ?", current.rid, err);
+	s->counters.records--;
+	s->counters.next_revision++;
 	return status;
 }
 
-void store_apply(struct store *s, struct store_write *w)
+/* ------------------------------------------------------------ batches */
+
+/* Undo what happened since SAVEPOINT @name. False: an error has undone the whole group. */
+static bool undo(struct store *s, const char *name, const struct store_counters *counters,
+		 const struct error *err)
 {
-	const int64_t count = s->record_count;
+	AUTO_FREE char *sql = xasprintf("ROLLBACK TO %s; RELEASE %s", name, name);
+	struct error ignored;
+
+	s->counters = *counters;
+	/* Some errors, such as a full disk, do. */
+	if (sqlite3_get_autocommit(database_sqlite(s->writer))) {
+		s->broken = *err;
+		return false;
+	}
+	(void)!database_exec(s->writer, sql, &ignored);
+	return true;
+}
+
+static enum status apply_one(struct store *s, struct store_write *w)
+{
+	const struct store_counters before = s->counters;
 	struct error *err = &w->error;
 	enum status status = database_exec(s->writer, "SAVEPOINT one", err);
 
 	if (status == STATUS_OK)
-		status = w->is_delete ? delete_record(s, w, err) : put(s, w, err);
-	if (status == STATUS_OK) {
+		status = w->operation   ? w->operation(s, w, err)
+			 : w->is_delete ? delete_record(s, w, err)
+					: put(s, w, err);
+	if (status == STATUS_OK)
 		status = database_exec(s->writer, "RELEASE one", err);
-	} else if (sqlite3_get_autocommit(database_sqlite(s->writer))) {
-		/* Some errors, such as a full disk, undo the whole group. */
-		s->broken = *err;
-	} else {
-		struct error ignored;
-
-		(void)!database_exec(s->writer, "ROLLBACK TO one; RELEASE one", &ignored);
-	}
-	if (status != STATUS_OK)
-		s->record_count = count;
+	else
+		(void)undo(s, "one", &before, err);
 	w->status = status;
+	if (w->now_us > s->now_us)
+		s->now_us = w->now_us;
+	return status;
+}
+
+static void apply_each(struct store *s, struct store_batch *b)
+{
+	for (struct store_write *w = b->writes; w; w = w->next) {
+		if (s->broken.status == STATUS_OK) {
+			(void)apply_one(s, w);
+		} else {
+			w->status = s->broken.status;
+			w->error = s->broken;
+		}
+	}
+}
+
+static void apply_all_or_none(struct store *s, struct store_batch *b)
+{
+	const struct store_counters before = s->counters;
+	struct store_write *w = b->writes;
+	char field[32];
+	size_t i = 0;
+
+	b->status = database_exec(s->writer, "SAVEPOINT batch", &b->error);
+	for (; b->status == STATUS_OK && w; w = w->next, i++) {
+		b->status = apply_one(s, w);
+		if (b->status == STATUS_OK)
+			continue;
+		b->error = w->error;
+		(void)snprintf(field, sizeof(field), "operations[%zu]", i);
+		error_prefix_field(&b->error, field);
+	}
+	if (b->status == STATUS_OK)
+		b->status = database_exec(s->writer, "RELEASE batch", &b->error);
+	else
+		(void)undo(s, "batch", &before, &b->error);
+}
+
+void store_apply(struct store *s, struct store_batch *b)
+{
+	bool found = false;
+
+	b->status = s->broken.status;
+	b->error = s->broken;
+	if (b->status == STATUS_OK && b->request_id)
+		b->status = requests_recall(s, b, &found, &b->error);
+	if (b->status != STATUS_OK || found)
+		return;
+	if (b->atomic)
+		apply_all_or_none(s, b);
+	else
+		apply_each(s, b);
+	if (!b->request_id || s->broken.status != STATUS_OK)
+		return;
+	struct error err;
+	if (requests_remember(s, b, &err) != STATUS_OK)
+		s->broken = err; /* what is not remembered must not have happened */
 }

@@ -19,9 +19,20 @@ struct writer {
 	struct writer_thread threads[];
 };
 
-static size_t weight_of(const struct store_write *w)
+/* What a batch counts for in bounds. */
+struct weight {
+	size_t writes, bytes;
+};
+
+static struct weight weight_of(const struct store_batch *b)
 {
-	return w->proto.size + w->doc.size + 64;
+	struct weight weight = {0, 0};
+
+	for (const struct store_write *w = b->writes; w; w = w->next) {
+		weight.writes++;
+		weight.bytes += w->proto.size + w->doc.size + 64;
+	}
+	return weight;
 }
 
 static void make_ready(struct writer_thread *t, struct writer_queue *q)
@@ -36,52 +47,56 @@ static void make_ready(struct writer_thread *t, struct writer_queue *q)
 }
 
 /* The next group of @q, taken off it. */
-static struct store_write *take_group(struct writer_queue *q)
+static struct store_batch *take_group(struct writer_queue *q)
 {
-	struct store_write *first = q->first, *last = first;
-	size_t count = 1, bytes = weight_of(first);
+	struct store_batch *first = q->first, *last = NULL;
+	struct weight all = {0, 0};
 
-	while (last->next && count < WRITER_GROUP_MAX && bytes < WRITER_GROUP_MAX_BYTES) {
-		last = last->next;
-		count++;
-		bytes += weight_of(last);
+	for (struct store_batch *b = first;
+	     b && all.writes < WRITER_GROUP_MAX && all.bytes < WRITER_GROUP_MAX_BYTES;
+	     b = b->next) {
+		const struct weight one = weight_of(b);
+
+		all.writes += one.writes;
+		all.bytes += one.bytes;
+		last = b;
 	}
 	q->first = last->next;
 	if (!q->first)
 		q->last = NULL;
 	last->next = NULL;
-	q->count -= count;
-	q->bytes -= bytes;
+	q->count -= all.writes;
+	q->bytes -= all.bytes;
 	return first;
 }
 
-static void fail_all(struct store_write *group, enum status status, const struct error *err)
+static void fail_all(struct store_batch *group, enum status status, const struct error *err)
 {
-	for (struct store_write *w = group; w; w = w->next) {
+	for (struct store_batch *b = group; b; b = b->next) {
 		/* One that failed by itself keeps its own reason. */
-		if (w->status != STATUS_OK)
+		if (b->status != STATUS_OK)
 			continue;
-		w->status = status;
-		w->error = *err;
+		b->status = status;
+		b->error = *err;
 	}
 }
 
-static void write_group(struct store *store, struct store_write *group)
+static void write_group(struct store *store, struct store_batch *group)
 {
 	struct error err;
 	enum status status = store_begin(store, &err);
-	struct store_write *next;
+	struct store_batch *next;
 
 	if (status == STATUS_OK) {
-		for (struct store_write *w = group; w; w = w->next)
-			store_apply(store, w);
+		for (struct store_batch *b = group; b; b = b->next)
+			store_apply(store, b);
 		status = store_commit(store, &err);
 	}
 	if (status != STATUS_OK)
 		fail_all(group, status, &err);
-	for (struct store_write *w = group; w; w = next) {
-		next = w->next;
-		w->done(w);
+	for (struct store_batch *b = group; b; b = next) {
+		next = b->next;
+		b->done(b);
 	}
 }
 
@@ -102,7 +117,7 @@ static void *run(void *arg)
 		t->first_ready = q->next_ready;
 		if (!t->first_ready)
 			t->last_ready = NULL;
-		struct store_write *group = take_group(q);
+		struct store_batch *group = take_group(q);
 		struct store *store = q->store;
 		/* Others take their turn first; and the queue may be gone once done() ran. */
 		q->is_ready = false;
@@ -156,23 +171,24 @@ void writer_bind(struct writer *writer, struct writer_queue *queue, struct store
 	*queue = (struct writer_queue){.store = store, .thread = seed % writer->count};
 }
 
-bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_write *w)
+bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_batch *b)
 {
 	struct writer_thread *t = &writer->threads[q->thread];
+	const struct weight weight = weight_of(b);
 	bool taken;
 
-	w->next = NULL;
-	w->status = STATUS_OK;
+	b->next = NULL;
+	b->status = STATUS_OK;
 	pthread_mutex_lock(&t->mu);
 	taken = q->count < WRITER_QUEUE_MAX && q->bytes < WRITER_QUEUE_MAX_BYTES;
 	if (taken) {
 		if (q->last)
-			q->last->next = w;
+			q->last->next = b;
 		else
-			q->first = w;
-		q->last = w;
-		q->count++;
-		q->bytes += weight_of(w);
+			q->first = b;
+		q->last = b;
+		q->count += weight.writes;
+		q->bytes += weight.bytes;
 		if (!q->is_ready) {
 			make_ready(t, q);
 			pthread_cond_signal(&t->work);
@@ -188,9 +204,9 @@ struct waiting {
 	bool is_done;
 };
 
-static void wake(struct store_write *w)
+static void wake(struct store_batch *b)
 {
-	struct waiting *waiting = w->arg;
+	struct waiting *waiting = b->arg;
 
 	pthread_mutex_lock(&waiting->mu);
 	waiting->is_done = true;
@@ -202,16 +218,20 @@ enum status writer_run(struct writer *writer, struct writer_queue *queue, struct
 		       struct error *err)
 {
 	struct waiting waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	struct store_batch b = {.writes = w, .done = wake, .arg = &waiting};
 
-	w->done = wake;
-	w->arg = &waiting;
-	if (!writer_submit(writer, queue, w))
+	w->next = NULL;
+	if (!writer_submit(writer, queue, &b))
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too many writes are waiting");
 	pthread_mutex_lock(&waiting.mu);
 	while (!waiting.is_done)
 		pthread_cond_wait(&waiting.done, &waiting.mu);
 	pthread_mutex_unlock(&waiting.mu);
-	if (w->status != STATUS_OK && err)
-		*err = w->error;
-	return w->status;
+	if (b.status == STATUS_OK && w->status != STATUS_OK) {
+		b.status = w->status;
+		b.error = w->error;
+	}
+	if (b.status != STATUS_OK && err)
+		*err = b.error;
+	return b.status;
 }

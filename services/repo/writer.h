@@ -3,7 +3,7 @@
  * to one of them. What is queued for a collection while its last group was
  * synced is the next group: one transaction, one sync, then all are answered.
  *
- * Any thread may submit. A write's done() runs on the writer's thread.
+ * Any thread may submit. A batch's done() runs on the writer's thread.
  */
 #ifndef SERVICES_REPO_WRITER_H
 #define SERVICES_REPO_WRITER_H
@@ -16,9 +16,9 @@
 struct writer;
 
 enum {
-	WRITER_GROUP_MAX = 256,
+	WRITER_GROUP_MAX = 256, /* writes; a batch is not divided */
 	WRITER_GROUP_MAX_BYTES = 1 << 20,
-	WRITER_QUEUE_MAX = 4096, /* of one collection */
+	WRITER_QUEUE_MAX = 4096, /* of one collection, writes */
 	WRITER_QUEUE_MAX_BYTES = 64 << 20,
 };
 
@@ -27,7 +27,7 @@ struct writer_queue {
 	struct store *store;
 	unsigned thread;
 	/* The rest is guarded by the thread's mutex. */
-	struct store_write *first, *last;
+	struct store_batch *first, *last;
 	size_t count, bytes;
 	bool is_ready; /* among the thread's ready queues, or being written */
 	struct writer_queue *next_ready;
@@ -43,13 +43,13 @@ void writer_bind(struct writer *writer, struct writer_queue *queue, struct store
 		 unsigned seed);
 
 /*
- * @w lives until its done() was called. False: the queue is full, done() will not
+ * @b lives until its done() was called. False: the queue is full, done() will not
  * be called.
  */
-bool writer_submit(struct writer *writer, struct writer_queue *queue, struct store_write *w)
+bool writer_submit(struct writer *writer, struct writer_queue *queue, struct store_batch *b)
 	__attribute__((warn_unused_result));
 
-/* Submit and wait for the outcome; @w->done and @w->arg are the writer's. */
+/* Submit one write and wait for the outcome. */
 enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
 		       struct error *err) MUST_CHECK;
 

@@ -93,6 +93,19 @@ static inline struct store_write *fixture_write(const char *id, const struct str
 	return w;
 }
 
+/* As the writer does with one write. */
+static inline void fixture_apply(struct store_write *w)
+{
+	struct store_batch b = {.writes = w};
+
+	w->next = NULL;
+	store_apply(f.store, &b);
+	if (b.status != STATUS_OK) {
+		w->status = b.status;
+		w->error = b.error;
+	}
+}
+
 /* Commit writes (NULL at the end) as one group. */
 static inline void fixture_commit(struct store_write *const *writes)
 {
@@ -100,7 +113,7 @@ static inline void fixture_commit(struct store_write *const *writes)
 
 	ck_assert_int_eq(store_begin(f.store, &err), STATUS_OK);
 	for (; *writes; writes++)
-		store_apply(f.store, *writes);
+		fixture_apply(*writes);
 	ck_assert_int_eq(store_commit(f.store, &err), STATUS_OK);
 }
 

@@ -123,7 +123,7 @@ START_TEST(a_rolled_back_group_never_was)
 	struct error err;
 
 	ck_assert_int_eq(store_begin(f.store, &err), STATUS_OK);
-	store_apply(f.store, w);
+	fixture_apply(w);
 	ck_assert_int_eq(w->status, STATUS_OK);
 	store_rollback(f.store);
 	ck_assert_int_eq(get("a", &r), STATUS_NOT_FOUND);

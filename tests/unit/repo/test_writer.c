@@ -32,9 +32,9 @@ static void teardown(void)
 	fixture_close();
 }
 
-static void answer(struct store_write *w)
+static void answer(struct store_batch *b)
 {
-	(void)w;
+	(void)b;
 	pthread_mutex_lock(&mu);
 	while (held)
 		pthread_cond_wait(&changed, &mu);
@@ -67,8 +67,16 @@ static struct store_write *record(int n)
 	(void)snprintf(id, sizeof(id), "%d", n);
 	wire_add_string(&proto, 2, id);
 	struct store_write *w = fixture_write(id, &proto);
-	w->done = answer;
 	return w;
+}
+
+static struct store_batch *batch(int n)
+{
+	struct store_batch *b = arena_zalloc(&f.arena, sizeof(*b));
+
+	b->writes = record(n);
+	b->done = answer;
+	return b;
 }
 
 static int64_t count(void)
@@ -83,15 +91,17 @@ static int64_t count(void)
 START_TEST(all_are_answered)
 {
 	enum { N = 2000 };
-	struct store_write **writes = arena_alloc(&f.arena, N * sizeof(*writes));
+	struct store_batch **all = arena_alloc(&f.arena, N * sizeof(*all));
 
 	for (int i = 0; i < N; i++)
-		writes[i] = record(i);
+		all[i] = batch(i);
 	for (int i = 0; i < N; i++)
-		ck_assert(writer_submit(writer, &queue, writes[i]));
+		ck_assert(writer_submit(writer, &queue, all[i]));
 	wait_for(N);
-	for (int i = 0; i < N; i++)
-		ck_assert_int_eq(writes[i]->status, STATUS_OK);
+	for (int i = 0; i < N; i++) {
+		ck_assert_int_eq(all[i]->status, STATUS_OK);
+		ck_assert_int_eq(all[i]->writes->status, STATUS_OK);
+	}
 	ck_assert_int_eq(count(), N);
 }
 END_TEST
@@ -102,8 +112,7 @@ START_TEST(a_full_queue_says_so)
 
 	/* The first group's answer is held back, so that the rest piles up. */
 	set_held(true);
-	while (taken < 3 * WRITER_QUEUE_MAX &&
-	       writer_submit(writer, &queue, record((int)taken)))
+	while (taken < 3 * WRITER_QUEUE_MAX && writer_submit(writer, &queue, batch((int)taken)))
 		taken++;
 	ck_assert_uint_ge(taken, WRITER_QUEUE_MAX);
 	ck_assert_uint_le(taken, WRITER_QUEUE_MAX + WRITER_GROUP_MAX);
@@ -118,7 +127,7 @@ END_TEST
 START_TEST(what_is_queued_is_written_before_the_end)
 {
 	for (int i = 0; i < 500; i++)
-		ck_assert(writer_submit(writer, &queue, record(i)));
+		ck_assert(writer_submit(writer, &queue, batch(i)));
 	writer_free(writer);
 	writer = NULL;
 	ck_assert_uint_eq(answered, 500);
