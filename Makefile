@@ -1,7 +1,7 @@
 # Collector: everything is built from here, without recursion. `make help` lists the targets.
 #
 #   BUILD=dir            where everything that is made goes (default: build)
-#   SANITIZE=address     or thread: instrumented, in $(BUILD)/<name>
+#   SANITIZE=address     or thread: instrumented, in $(BUILD)/<name>; fuzzer: see `make fuzz`
 #   WERROR=1             warnings are errors
 #   V=1                  print the commands
 
@@ -32,10 +32,13 @@ VERSION := 0.1.0
 # ------------------------------------------------------------------ flags
 
 CC      ?= cc
+CXX     ?= c++
 AR      ?= ar
 PROTOC  ?= protoc
 OPT     ?= -O2 -g
 PYTHON  ?= /usr/bin/python3
+FUZZ_CC  ?= clang
+FUZZ_CXX ?= clang++
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion \
 	-Wswitch-enum -Wundef -Wno-format-truncation
@@ -49,8 +52,11 @@ ifeq ($(SANITIZE),address)
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SANITIZE),thread)
 SAN := -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),fuzzer)
+SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer
 else ifneq ($(SANITIZE),)
-$(error SANITIZE must be address or thread, not '$(SANITIZE)')
+$(error SANITIZE must be address, thread or fuzzer, not '$(SANITIZE)')
 endif
 
 PKGS     := grpc libprotobuf-c sqlite3 libevent libevent_pthreads jansson
@@ -101,6 +107,11 @@ WELL_KNOWN_SRC := \
 
 TEST_PROTO_SRC := \
 	tests/support/echo.proto
+
+# Messages of every kind, for tests that convert them in C and in C++.
+TYPES_PROTO_SRC := \
+	types/proto2.proto \
+	types/proto3.proto
 
 BASE_SRC := \
 	common/base/address.c \
@@ -346,6 +357,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_pool.c \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_search.c \
+	tests/unit/reflect/test_wire.c \
 	tests/unit/registry/test_catalog.c \
 	tests/unit/registry/test_feed.c \
 	tests/unit/registry/test_manifest.c \
@@ -391,6 +403,16 @@ TEST_PROGRAMS := \
 	tests/compat/findings.c \
 	tests/conformance/testee.c
 
+# tests/fuzz/<name>.c: what is done with any bytes.
+FUZZ_TARGETS := \
+	descriptor \
+	differential \
+	json \
+	mask \
+	search \
+	wire
+FUZZ_SRC := tests/fuzz/fuzz.c tests/fuzz/replay.c $(FUZZ_TARGETS:%=tests/fuzz/%.c)
+
 DAEMONS := registry repo dispatcher worker console
 PROGRAMS := $(DAEMONS:%=$(BIN)/collector-%) $(BIN)/collectorctl
 
@@ -414,7 +436,7 @@ MODULES := $(LAYERS) $(DAEMONS) ctl support
 
 OUR_SRC := $(foreach m,$(MODULES),$($(m)_SRC)) \
 	$(wildcard $(DAEMONS:%=services/%/main.c) services/console/ctl/main.c) \
-	$(UNIT_TESTS) $(TEST_PROGRAMS)
+	$(UNIT_TESTS) $(TEST_PROGRAMS) $(FUZZ_SRC)
 obj = $(patsubst %.c,$(OBJ)/%.o,$(1))
 
 PB_C := $(PROTO_SRC:%.proto=$(GEN)/%.pb-c.c) $(WELL_KNOWN_SRC:%.proto=$(GEN)/%.pb-c.c) \
@@ -471,9 +493,37 @@ $(OBJ)/%.o: %.c $(STAMP) | $(GEN)/pb.stamp
 	$(say) CC $<
 	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) -include common/base/banned.h -MMD -MP -c -o $@ $<
 
+# libprotobuf's C++, which some tests are held against.
+TYPES_H   := $(TYPES_PROTO_SRC:%.proto=$(GEN)/%.pb.h)
+TYPES_O   := $(TYPES_PROTO_SRC:%.proto=$(OBJ)/gen/%.pb.o)
+TYPES_FDS := $(GEN)/types.fds
+CXXFLAGS  ?=
+ALL_CXXFLAGS := -std=c++17 $(OPT) $(SAN) -pthread $(CXXFLAGS)
+CPP_ORACLE := $(OBJ)/tests/support/protobuf_cpp.o $(TYPES_O)
+
+$(GEN)/types.stamp: $(TYPES_PROTO_SRC:%=tests/support/%) Makefile | $(DEPS)
+	@mkdir -p $(GEN)
+	$(say) PROTOC 'tests/support/types -> $(GEN)'
+	$(Q)$(PROTOC) -Itests/support -I/usr/include --cpp_out=$(GEN) --include_imports \
+		--include_source_info --descriptor_set_out=$(TYPES_FDS) $(TYPES_PROTO_SRC)
+	@touch $@
+$(TYPES_H) $(TYPES_FDS): $(GEN)/types.stamp ;
+
+$(TYPES_O): $(OBJ)/gen/%.pb.o: $(GEN)/types.stamp $(STAMP)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(ALL_CXXFLAGS) -I$(GEN) -w -c -o $@ $(GEN)/$*.pb.cc
+
+$(OBJ)/%.o: %.cc $(STAMP) | $(GEN)/types.stamp
+	@mkdir -p $(@D)
+	$(say) CXX $<
+	$(Q)$(CXX) $(ALL_CXXFLAGS) -Wall -Wextra -I. -isystem $(GEN) -MMD -MP -c -o $@ $<
+
 # The descriptors of all our own protos, in the binary (.incbin).
 $(OBJ)/common/reflect/builtin.o: $(FDS)
 $(OBJ)/common/reflect/builtin.o: CPPFLAGS += -DBUILTIN_FDS='"$(FDS)"'
+
+$(OBJ)/tests/fuzz/fuzz.o: $(TYPES_FDS)
+$(OBJ)/tests/fuzz/fuzz.o: CPPFLAGS += -DTYPES_FDS='"$(TYPES_FDS)"'
 
 define module_rules
 $(LIB)/lib$(1).a: $(call obj,$($(1)_SRC)) $(STAMP) Makefile
@@ -513,7 +563,24 @@ TEST_PROGRAM_BIN := $(TEST_PROGRAMS:%.c=$(BIN)/%)
 $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 	$(link)
 
--include $(patsubst %.o,%.d,$(call obj,$(OUR_SRC)))
+# libFuzzer, or what replays files.
+ifeq ($(SANITIZE),fuzzer)
+FUZZ_MAIN := -fsanitize=fuzzer
+else
+FUZZ_MAIN := $(OBJ)/tests/fuzz/replay.o
+endif
+FUZZ_LIBS := $(addprefix $(LIB)/lib,$(addsuffix .a,reflect pb base))
+FUZZ_BIN  := $(FUZZ_TARGETS:%=$(BIN)/tests/fuzz/%)
+$(BIN)/tests/fuzz/differential: $(CPP_ORACLE)
+$(BIN)/tests/fuzz/differential: LDLIBS += -lprotobuf
+$(FUZZ_BIN): $(BIN)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/fuzz.o \
+		$(OBJ)/tests/fuzz/replay.o $(FUZZ_LIBS)
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CXX) $(ALL_LDFLAGS) -o $@ $(filter-out %/replay.o,$(filter %.o,$^)) $(FUZZ_MAIN) \
+		-Wl,--start-group $(FUZZ_LIBS) -Wl,--end-group $(LDLIBS)
+
+-include $(patsubst %.o,%.d,$(call obj,$(OUR_SRC)) $(CPP_ORACLE))
 
 # ---------------------------------------------------------- Python stubs
 
@@ -538,16 +605,16 @@ run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctr
 run: all
 	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
 
-.PHONY: test test-unit test-compat test-daemon test-docs
-test: ## unit tests, breaking changes against buf, end-to-end tests and README's commands
-test: test-unit test-compat test-daemon test-docs
+.PHONY: test test-unit test-compat test-fuzz test-daemon test-docs
+test: ## unit tests, breaking changes against buf, fuzzing's inputs, end-to-end tests, README's commands
+test: test-unit test-compat test-fuzz test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
@@ -565,6 +632,16 @@ test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/docs/run.py README.md
+
+test-fuzz: ## what fuzzing found and started from, once more (T=target)
+test-fuzz: $(FUZZ_BIN)
+	$(Q)tests/fuzz/replay.sh $(BIN)/tests/fuzz $(or $(T),$(FUZZ_TARGETS))
+
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZ_BIN)
+fuzz: ## any bytes to what reads outside bytes, each target for TIME=60 seconds (T=target)
+	$(Q)$(MAKE) --no-print-directory SANITIZE=fuzzer CC='$(FUZZ_CC)' CXX='$(FUZZ_CXX)' fuzz-programs
+	$(Q)TIME=$(or $(TIME),60) tests/fuzz/fuzz.sh $(BUILD)/fuzzer $(or $(T),$(FUZZ_TARGETS))
 
 .PHONY: conformance
 conformance: ## Google's protobuf conformance tests, binary and JSON
@@ -602,7 +679,7 @@ format: ## apply .clang-format
 # Tools built on clang read it: what only gcc knows is left out.
 compile_commands.json: export COMPILE = $(CC) $(ALL_CFLAGS) \
 	$(filter-out -Wno-format-truncation -Werror,$(WARN)) $(CPPFLAGS) \
-	-DBUILTIN_FDS='"$(FDS)"' -include common/base/banned.h
+	-DBUILTIN_FDS='"$(FDS)"' -DTYPES_FDS='"$(TYPES_FDS)"' -include common/base/banned.h
 compile_commands.json: Makefile $(STAMP)
 	$(Q)$(PYTHON) tests/lint/compile_commands.py $(OUR_SRC) >$@
 

@@ -23,9 +23,9 @@ runtime_packages=(
 	protobuf-c-compiler protobuf-compiler supervisor
 )
 # check links with libsubunit and its tests are run by Python; npm fetches buf and
-# the conformance tests' runner.
+# the conformance tests' runner; g++ compiles what is held against libprotobuf's C++.
 dev_packages=(
-	check clang clang-format clang-tidy cppcheck git libsubunit-dev
+	check clang clang-format clang-tidy cppcheck g++ git libsubunit-dev
 	protobuf-compiler-grpc python3 python3-grpcio python3-protobuf
 )
 
@@ -44,7 +44,7 @@ dev_modules=('Check|check|0.15|check' 'subunit|libsubunit|1.4|libsubunit-dev')
 # program | apt package
 runtime_programs=('cc|gcc' 'make|make' 'protoc|protobuf-compiler'
 	'protoc-c|protobuf-c-compiler' 'supervisord|supervisor')
-dev_programs=('clang|clang' 'clang-format|clang-format' 'clang-tidy|clang-tidy'
+dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|clang-tidy'
 	'cppcheck|cppcheck' 'git|git' 'grpc_python_plugin|protobuf-compiler-grpc' 'npm|npm'
 	'/usr/bin/python3|python3')
 

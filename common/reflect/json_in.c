@@ -62,6 +62,19 @@ static void pop(struct json_reader *r)
 	r->frame_count--;
 }
 
+bool json_read_deeper(struct json_reader *r)
+{
+	if (r->depth > WIRE_MAX_DEPTH)
+		return json_read_fail(r, "nested more than %d deep", WIRE_MAX_DEPTH);
+	r->depth++;
+	return true;
+}
+
+bool json_read_skip(struct json_reader *r)
+{
+	return json_lex_skip(&r->lex, JSON_MAX_FRAMES - 2 * r->depth) || json_read_malformed(r);
+}
+
 static enum json_outcome read_text(struct json_reader *r, const struct pool_field *f,
 				   bool skip_default)
 {
@@ -238,12 +251,14 @@ bool json_read_map(struct json_reader *r, const struct pool_field *f)
 		return json_read_malformed(r);
 	if (json_lex_accept(&r->lex, '}'))
 		return true;
-	if (!push(r, (struct json_frame){.index = -1}))
+	/* Entries are messages, too. */
+	if (!push(r, (struct json_frame){.index = -1}) || !json_read_deeper(r))
 		return false;
 	do {
 		if (!read_entry(r, f))
 			return false;
 	} while (json_lex_accept(&r->lex, ','));
+	r->depth--;
 	pop(r);
 	return json_lex_accept(&r->lex, '}') || json_read_fail(r, "',' or '}' is expected");
 }
@@ -347,8 +362,7 @@ static bool read_member(struct json_reader *r, const struct pool_message *m, str
 	if (!json_lex_expect(&r->lex, ':'))
 		return json_read_malformed(r);
 	if (!f)
-		return json_lex_skip(&r->lex, JSON_LEX_MAX_DEPTH - r->depth) ||
-		       json_read_malformed(r);
+		return json_read_skip(r);
 	if (!push(r, (struct json_frame){.field = f}))
 		return false;
 	done = read_field(r, f, s);
@@ -413,8 +427,8 @@ bool json_read_message(struct json_reader *r, const struct pool_message *m)
 {
 	bool done;
 
-	if (++r->depth > JSON_LEX_MAX_DEPTH)
-		return json_read_fail(r, "nested more than %d deep", JSON_LEX_MAX_DEPTH);
+	if (!json_read_deeper(r))
+		return false;
 	done = read_content(r, m);
 	r->depth--;
 	return done;
@@ -430,8 +444,12 @@ enum status json_to_wire(const struct pool *pool, const struct pool_message *m,
 				.err = err,
 				.flags = flags};
 	size_t before = out->len;
-	bool done = json_read_message(&r, m);
+	bool done;
 
+	if (len > JSON_IN_MAX_BYTES)
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
+				 "JSON text of more than %d bytes", JSON_IN_MAX_BYTES);
+	done = json_read_message(&r, m);
 	if (done && json_lex_peek(&r.lex) >= 0)
 		done = json_read_fail(&r, "something follows the message");
 	strbuf_release(&r.lex.unescaped);

@@ -142,7 +142,7 @@ static bool scan_any_member(struct json_reader *r, struct any_parts *parts)
 	(void)json_lex_peek(&r->lex);
 	if (is_value)
 		parts->value = r->lex.at;
-	return json_lex_skip(&r->lex, JSON_LEX_MAX_DEPTH - r->depth) || json_read_malformed(r);
+	return json_read_skip(r);
 }
 
 static bool scan_any(struct json_reader *r, struct any_parts *parts)
@@ -160,7 +160,10 @@ static bool read_any_value(struct json_reader *r, const struct pool_message *typ
 	if (type->well_known == POOL_WELL_KNOWN_NONE ||
 	    (type->well_known == POOL_WELL_KNOWN_EMPTY && !parts->value)) {
 		r->lex.at = members;
-		return json_read_fields(r, type, true);
+		if (!json_read_deeper(r) || !json_read_fields(r, type, true))
+			return false;
+		r->depth--;
+		return true;
 	}
 	if (!parts->value)
 		return json_read_fail(r, "an Any of %s has a \"value\"", type->full_name);

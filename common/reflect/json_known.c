@@ -28,7 +28,7 @@ static enum status read_two(struct json_writer *w, const struct pool_message *m,
 
 		at = decode_tag(at, end, &number, &type);
 		if (at)
-			at = decode_value(at, end, number, type, w->depth, &value, &data);
+			at = decode_value(at, end, number, type, w->depth - 1, &value, &data);
 		if (!at)
 			return error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
 					 "the bytes are not a %s", m->full_name);
@@ -144,7 +144,7 @@ static enum status write_field_mask(struct json_writer *w, const struct pool_mes
 	size_t first, size = 1;
 	char *text, *p;
 	bool fits = true;
-	enum status status = scan_message(&w->scan, m, message, w->depth, false, &first);
+	enum status status = scan_message(&w->scan, m, message, w->depth - 1, false, &first);
 
 	if (status != STATUS_OK)
 		return status;
@@ -172,7 +172,7 @@ static enum status write_only_field(struct json_writer *w, const struct pool_mes
 {
 	const struct pool_field *f = pool_declared_field(m, 1);
 	size_t first;
-	enum status status = scan_message(&w->scan, m, message, w->depth, false, &first);
+	enum status status = scan_message(&w->scan, m, message, w->depth - 1, false, &first);
 	struct scan_entry e = {.data = (const uint8_t *)""};
 
 	if (status != STATUS_OK)
@@ -202,7 +202,7 @@ static enum status write_value(struct json_writer *w, const struct pool_message 
 {
 	struct scan_entry e;
 	size_t first;
-	enum status status = scan_message(&w->scan, m, message, w->depth, false, &first);
+	enum status status = scan_message(&w->scan, m, message, w->depth - 1, false, &first);
 
 	if (status != STATUS_OK)
 		return status;
@@ -226,15 +226,15 @@ static enum status write_any_content(struct json_writer *w, const struct pool_me
 				     struct bytes content)
 {
 	const bool overwritten = w->scan.overwritten;
-	enum status status;
+	enum status status = json_check_depth(w);
 
+	if (status != STATUS_OK)
+		return status;
 	w->scan.overwritten = false;
 	if (type->well_known == POOL_WELL_KNOWN_NONE) {
-		status = w->depth > WIRE_MAX_DEPTH
-				 ? error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
-					     "messages are nested more than %d deep",
-					     WIRE_MAX_DEPTH)
-				 : json_write_fields(w, type, content);
+		w->depth++;
+		status = json_write_fields(w, type, content);
+		w->depth--;
 	} else {
 		json_sink_plain_key(&w->sink, "value");
 		status = json_write_message(w, type, content);

@@ -12,8 +12,6 @@
 #include "common/base/bytes.h"
 #include "common/base/strbuf.h"
 
-enum { JSON_LEX_MAX_DEPTH = 100 };
-
 struct json_lex {
 	const char *begin, *at, *end;
 	const char *problem;     /* a sentence; NULL: none yet */

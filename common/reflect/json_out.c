@@ -133,6 +133,8 @@ static enum status write_packed(struct json_writer *w, const struct pool_field *
 			continue;
 		json_sink_next(&w->sink);
 		status = json_write_value(w, f, value, NULL);
+		if (status == STATUS_OK)
+			status = json_check_size(w);
 		if (status != STATUS_OK)
 			return status;
 	}
@@ -158,6 +160,8 @@ enum status json_write_list(struct json_writer *w, const struct pool_field *f, s
 		} else {
 			json_sink_next(&w->sink);
 			status = json_write_value(w, f, e.value, e.data);
+			if (status == STATUS_OK)
+				status = json_check_size(w);
 		}
 		if (status != STATUS_OK) {
 			char index[24];
@@ -225,27 +229,52 @@ static enum status write_item(struct json_writer *w, const struct pool_message *
 	return status;
 }
 
+/* Entries of maps are messages, too. */
+static enum status write_items(struct json_writer *w, const struct pool_field *f,
+			       const struct scan_map_item *items, size_t count)
+{
+	const struct json_mark mark = json_sink_open(&w->sink, JSON_OBJECT, count * 20);
+	enum status status = json_check_depth(w);
+
+	w->depth++;
+	for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+		status = json_check_size(w);
+		if (status == STATUS_OK)
+			status = write_item(w, f->type_message, &items[i]);
+	}
+	w->depth--;
+	json_sink_close(&w->sink, JSON_OBJECT, mark);
+	return status;
+}
+
 enum status json_write_map(struct json_writer *w, const struct pool_field *f, size_t at,
 			   size_t end)
 {
 	struct scan_map_item *items;
-	struct json_mark mark;
 	size_t count;
-	enum status status = scan_map(&w->scan, at, end, w->depth, &items, &count);
+	const enum status status = scan_map(&w->scan, at, end, w->depth, &items, &count);
 
-	if (status != STATUS_OK)
-		return status;
-	mark = json_sink_open(&w->sink, JSON_OBJECT, count * 20);
-	for (size_t i = 0; i < count; i++) {
-		status = write_item(w, f->type_message, &items[i]);
-		if (status != STATUS_OK)
-			return status;
-	}
-	json_sink_close(&w->sink, JSON_OBJECT, mark);
-	return STATUS_OK;
+	return status == STATUS_OK ? write_items(w, f, items, count) : status;
 }
 
 /* --------------------------------------------------------------- messages */
+
+enum status json_check_depth(const struct json_writer *w)
+{
+	if (w->depth > WIRE_MAX_DEPTH)
+		return error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
+				 "messages are nested more than %d deep", WIRE_MAX_DEPTH);
+	return json_check_size(w);
+}
+
+enum status json_check_size(const struct json_writer *w)
+{
+	if (w->sink.out->len - w->start > JSON_OUT_MAX_BYTES)
+		return error_set(w->scan.err, STATUS_RESOURCE_EXHAUSTED,
+				 "the message as JSON has more than %d bytes",
+				 JSON_OUT_MAX_BYTES);
+	return STATUS_OK;
+}
 
 static void write_field_key(struct json_writer *w, const struct pool_field *f)
 {
@@ -282,16 +311,28 @@ static enum status write_absent(struct json_writer *w, const struct pool_message
 	return STATUS_OK;
 }
 
+/* Entries with unknown values of a closed enum are none. */
+static enum status write_map_field(struct json_writer *w, const struct pool_field *f, size_t at,
+				   size_t end)
+{
+	struct scan_map_item *items;
+	size_t count;
+	const enum status status = scan_map(&w->scan, at, end, w->depth, &items, &count);
+
+	if (status != STATUS_OK || (!count && !(w->flags & JSON_OUT_EMPTY_LISTS)))
+		return status;
+	write_field_key(w, f);
+	return write_items(w, f, items, count);
+}
+
 /* The field whose entries are [@at, @end). */
 static enum status write_field(struct json_writer *w, const struct pool_field *f, size_t at,
 			       size_t end)
 {
 	struct scan_entry e;
 
-	if (f->is_map) {
-		write_field_key(w, f);
-		return json_write_map(w, f, at, end);
-	}
+	if (f->is_map)
+		return write_map_field(w, f, at, end);
 	if (f->repeated) {
 		if (!scan_list_has_elements(&w->scan, at, end) &&
 		    !(w->flags & JSON_OUT_EMPTY_LISTS))
@@ -313,7 +354,7 @@ enum status json_write_fields(struct json_writer *w, const struct pool_message *
 	const bool defaults = w->flags & JSON_OUT_DEFAULTS;
 	uint32_t next = 0;
 	size_t first, end;
-	enum status status = scan_message(&w->scan, m, message, w->depth, false, &first);
+	enum status status = scan_message(&w->scan, m, message, w->depth - 1, false, &first);
 
 	if (status != STATUS_OK)
 		return status;
@@ -343,9 +384,9 @@ enum status json_write_message(struct json_writer *w, const struct pool_message 
 {
 	enum status status;
 
-	if (w->depth > WIRE_MAX_DEPTH)
-		return error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
-				 "messages are nested more than %d deep", WIRE_MAX_DEPTH);
+	status = json_check_depth(w);
+	if (status != STATUS_OK)
+		return status;
 	w->depth++;
 	if (m->well_known != POOL_WELL_KNOWN_NONE && m->well_known != POOL_WELL_KNOWN_EMPTY) {
 		status = json_write_known(w, m, message);
@@ -375,9 +416,12 @@ static enum status convert(const struct pool *pool, const struct pool_message *m
 	w.sink = (struct json_sink){out, binary};
 	w.flags = flags;
 	w.depth = 0;
+	w.start = start;
 	scan_init(&w.scan, pool, err);
 	strbuf_grow(out, message.size * 2 + 64);
 	status = json_write_message(&w, m, message);
+	if (status == STATUS_OK)
+		status = scan_check_complete(&w.scan);
 	if (status == STATUS_OK && w.scan.overwritten)
 		status = wire_validate(pool, m, message, 0, err);
 	if (status != STATUS_OK)

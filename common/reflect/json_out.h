@@ -15,13 +15,16 @@
 struct pool;
 struct pool_message;
 
+/* A small message may ask for a large document: by long names, or by defaults. */
+enum { JSON_OUT_MAX_BYTES = 256 << 20 };
+
 enum json_out_flags {
 	JSON_OUT_INT64_NUMBERS = 1,    /* 64-bit integers as numbers, not as strings */
 	JSON_OUT_TIMESTAMP_NANOS = 2,  /* always nine fractional digits: sorts as text */
 	JSON_OUT_DURATION_SECONDS = 4, /* durations as numbers, not as "1.5s" */
 	JSON_OUT_LENIENT = 8,          /* no JSON form: null; an Any that cannot be shown:
 	                                  {"@type": url, "@bytes": base64} */
-	JSON_OUT_PROTO_NAMES = 16,     /* text only */
+	JSON_OUT_PROTO_NAMES = 16,     /* keys as the .proto file has them; text only */
 	JSON_OUT_SCALAR_DEFAULTS = 32, /* scalars without presence even at their default */
 	JSON_OUT_EMPTY_LISTS = 64,     /* empty lists and maps */
 	JSON_OUT_DEFAULTS = JSON_OUT_SCALAR_DEFAULTS | JSON_OUT_EMPTY_LISTS,
@@ -35,6 +38,8 @@ enum json_out_flags {
 /*
  * INVALID_ARGUMENT: @message does not parse as @m, or (without JSON_OUT_LENIENT)
  * holds a value that has no JSON form; err->field has the path.
+ * RESOURCE_EXHAUSTED: the document would have more than JSON_OUT_MAX_BYTES, or parts of
+ * sub-messages that must be merged have more than SCAN_MERGE_MAX_BYTES (scan.h).
  */
 enum status wire_to_json(const struct pool *pool, const struct pool_message *m,
 			 struct bytes message, unsigned flags, struct strbuf *out,

@@ -13,10 +13,12 @@
 #include "common/base/strbuf.h"
 #include "common/reflect/descriptor.h"
 #include "common/reflect/json_lex.h"
+#include "common/reflect/wire.h"
 
 struct pool;
 
-enum { JSON_MAX_FRAMES = JSON_LEX_MAX_DEPTH * 2 + 8 };
+/* A message is in a list or a map: that is two levels, of JSON and of the path. */
+enum { JSON_MAX_FRAMES = WIRE_MAX_DEPTH * 2 + 8 };
 
 /* A step of the path to where reading is, for errors: a field, or an element. */
 struct json_frame {
@@ -32,7 +34,7 @@ struct json_reader {
 	struct strbuf *out;
 	struct error *err;
 	unsigned flags;
-	int depth; /* messages inside the outermost one */
+	int depth; /* messages that are open */
 	struct json_frame frames[JSON_MAX_FRAMES];
 	size_t frame_count;
 };
@@ -49,6 +51,12 @@ bool json_read_fail(struct json_reader *r, const char *fmt, ...) PRINTF_LIKE(2, 
 
 /* The same with what the reader of tokens found wrong. */
 bool json_read_malformed(struct json_reader *r);
+
+/* A message begins. False: it would be too deep. Count r->depth down at its end. */
+bool json_read_deeper(struct json_reader *r);
+
+/* Any value that is not read as a message. */
+bool json_read_skip(struct json_reader *r);
 
 bool json_read_bool(struct json_reader *r, uint64_t *ret);
 

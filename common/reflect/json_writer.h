@@ -14,8 +14,15 @@ struct json_writer {
 	struct json_sink sink;
 	struct scan scan;
 	unsigned flags;
-	int depth;
+	int depth;    /* messages that are open */
+	size_t start; /* of the document in the sink's buffer */
 };
+
+/* May a message begin here? */
+enum status json_check_depth(const struct json_writer *w) MUST_CHECK;
+
+/* Before what is written again and again. */
+enum status json_check_size(const struct json_writer *w) MUST_CHECK;
 
 /* A value that has no JSON form: null if the caller is lenient, else an error. */
 enum status json_no_form(struct json_writer *w, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -7,14 +7,30 @@
 #include "common/reflect/scan.h"
 #include "common/reflect/wire.h"
 
+/* Unknown fields that stand inside of known ones: their message ends with them. */
+struct leftovers {
+	struct strbuf values;  /* of closed enums, out of lists */
+	struct strbuf entries; /* of maps; after those, or they would not stay where they are */
+};
+
 struct normalizer {
 	struct scan scan;
 	struct strbuf *out;
-	int depth;
+	struct leftovers *left; /* of the innermost message */
+	int depth;              /* messages around what is read now */
 };
 
 static enum status write_message(struct normalizer *n, const struct pool_message *m,
 				 struct bytes message);
+
+/* May a message begin here? */
+static enum status check_depth(const struct normalizer *n)
+{
+	if (n->depth <= WIRE_MAX_DEPTH)
+		return STATUS_OK;
+	return error_set(n->scan.err, STATUS_INVALID_ARGUMENT,
+			 "messages are nested more than %d deep", WIRE_MAX_DEPTH);
+}
 
 /* Only the bits that the type keeps. */
 static uint64_t kept_bits(const struct pool_field *f, uint64_t value)
@@ -102,7 +118,7 @@ static void write_unknown_entries(struct normalizer *n, const struct pool_field 
 			bytes_of(n->scan.entries[at].data, (size_t)n->scan.entries[at].value);
 
 		if (is_unknown_entry(f->type_message, data))
-			wire_add_bytes(n->out, f->number, data);
+			wire_add_bytes(&n->left->entries, f->number, data);
 	}
 }
 
@@ -113,8 +129,13 @@ static enum status write_map(struct normalizer *n, const struct pool_field *f, s
 	const struct pool_field *value = &f->type_message->fields[1];
 	struct scan_map_item *items;
 	size_t count;
-	enum status status = scan_map(&n->scan, at, end, n->depth, &items, &count);
+	enum status status = check_depth(n);
 
+	if (status == STATUS_OK)
+		status = scan_map(&n->scan, at, end, n->depth, &items, &count);
+	if (status != STATUS_OK)
+		return status;
+	n->depth++; /* entries are messages */
 	for (size_t i = 0; i < count && status == STATUS_OK; i++) {
 		const size_t mark = wire_open(n->out, f->number);
 		uint64_t k = items[i].key;
@@ -126,6 +147,7 @@ static enum status write_map(struct normalizer *n, const struct pool_field *f, s
 			status = write_field(n, value, items[i].value, items[i].value_data);
 		wire_close(n->out, mark);
 	}
+	n->depth--;
 	if (status == STATUS_OK)
 		write_unknown_entries(n, f, at, end);
 	return status;
@@ -133,9 +155,8 @@ static enum status write_map(struct normalizer *n, const struct pool_field *f, s
 
 /* ----------------------------------------------------------------- lists */
 
-/* Elements of a closed enum that it does not know go to @unknown, unpacked. */
-static enum status write_run(struct normalizer *n, const struct pool_field *f, struct bytes run,
-			     struct strbuf *unknown)
+/* Elements of a closed enum that it does not know are left over, unpacked. */
+static enum status write_run(struct normalizer *n, const struct pool_field *f, struct bytes run)
 {
 	const uint8_t *at = run.data, *end = at + run.size;
 	uint64_t value;
@@ -146,7 +167,7 @@ static enum status write_run(struct normalizer *n, const struct pool_field *f, s
 			return error_set(n->scan.err, STATUS_INVALID_ARGUMENT,
 					 "a packed list is cut off");
 		if (f->type_enum && !decode_enum_is_known(f->type_enum, value)) {
-			wire_add_uint(unknown, f->number, value);
+			wire_add_uint(&n->left->values, f->number, value);
 			continue;
 		}
 		if (!f->packed)
@@ -159,7 +180,6 @@ static enum status write_run(struct normalizer *n, const struct pool_field *f, s
 static enum status write_numbers(struct normalizer *n, const struct pool_field *f, size_t at,
 				 size_t end)
 {
-	AUTO_STRBUF unknown = STRBUF_INIT;
 	const size_t start = n->out->len;
 	const size_t mark = f->packed ? wire_open(n->out, f->number) : start;
 
@@ -168,7 +188,7 @@ static enum status write_numbers(struct normalizer *n, const struct pool_field *
 
 		if (e->data) {
 			enum status status =
-				write_run(n, f, bytes_of(e->data, (size_t)e->value), &unknown);
+				write_run(n, f, bytes_of(e->data, (size_t)e->value));
 
 			if (status != STATUS_OK)
 				return status;
@@ -182,7 +202,6 @@ static enum status write_numbers(struct normalizer *n, const struct pool_field *
 		strbuf_truncate(n->out, start);
 	else if (f->packed)
 		wire_close(n->out, mark);
-	strbuf_add(n->out, unknown.buf, unknown.len);
 	return STATUS_OK;
 }
 
@@ -224,17 +243,14 @@ static enum status write_entries(struct normalizer *n, const struct pool_field *
 	return write_field(n, f, e.value, e.data);
 }
 
-static enum status write_message(struct normalizer *n, const struct pool_message *m,
-				 struct bytes message)
+/* What scan_message() pushed from @first on. */
+static enum status write_fields(struct normalizer *n, size_t first)
 {
-	size_t first, end;
-	enum status status;
+	struct leftovers left = {STRBUF_INIT, STRBUF_INIT}, *const outer = n->left;
+	enum status status = STATUS_OK;
+	size_t end;
 
-	if (n->depth > WIRE_MAX_DEPTH)
-		return error_set(n->scan.err, STATUS_INVALID_ARGUMENT,
-				 "messages are nested more than %d deep", WIRE_MAX_DEPTH);
-	status = scan_message(&n->scan, m, message, n->depth, true, &first);
-	n->depth++;
+	n->left = &left;
 	for (size_t at = first; status == STATUS_OK && at < n->scan.count; at = end) {
 		const struct pool_field *f = n->scan.entries[at].field;
 
@@ -243,8 +259,27 @@ static enum status write_message(struct normalizer *n, const struct pool_message
 		if (status != STATUS_OK && f)
 			error_prefix_field(n->scan.err, f->name);
 	}
+	n->left = outer;
+	strbuf_add(n->out, left.values.buf, left.values.len);
+	strbuf_add(n->out, left.entries.buf, left.entries.len);
+	strbuf_release(&left.values);
+	strbuf_release(&left.entries);
+	return status;
+}
+
+static enum status write_message(struct normalizer *n, const struct pool_message *m,
+				 struct bytes message)
+{
+	size_t first;
+	enum status status = check_depth(n);
+
 	if (status == STATUS_OK)
-		n->scan.count = first;
+		status = scan_message(&n->scan, m, message, n->depth, true, &first);
+	if (status != STATUS_OK)
+		return status;
+	n->depth++;
+	status = write_fields(n, first);
+	n->scan.count = first;
 	n->depth--;
 	return status;
 }
@@ -262,6 +297,8 @@ enum status wire_normalize(const struct pool *pool, const struct pool_message *m
 		*err = (struct error){.status = STATUS_OK};
 	scan_init(&n.scan, pool, err);
 	status = write_message(&n, m, message);
+	if (status == STATUS_OK)
+		status = scan_check_complete(&n.scan);
 	if (status == STATUS_OK && n.scan.overwritten)
 		status = wire_validate(pool, m, message, 0, err);
 	if (status != STATUS_OK)

@@ -15,6 +15,7 @@ void scan_init(struct scan *s, const struct pool *pool, struct error *err)
 	s->count = 0;
 	s->capacity = SCAN_INLINE_ENTRIES;
 	s->overwritten = false;
+	s->merged_bytes = 0;
 	arena_init(&s->arena, 0);
 }
 
@@ -23,6 +24,25 @@ void scan_release(struct scan *s)
 	if (s->entries != s->first)
 		free(s->entries);
 	arena_release(&s->arena);
+}
+
+enum status scan_check_complete(const struct scan *s)
+{
+	if (s->merged_bytes <= SCAN_MERGE_MAX_BYTES)
+		return STATUS_OK;
+	return error_set(s->err, STATUS_RESOURCE_EXHAUSTED,
+			 "sub-messages come in parts of more than %d bytes in all",
+			 SCAN_MERGE_MAX_BYTES);
+}
+
+/*
+ * Room for the parts of a sub-message. They may come in parts at every level, so
+ * that each level has a copy of most of the message. NULL: that is enough.
+ */
+static uint8_t *merge_room(struct scan *s, size_t size)
+{
+	s->merged_bytes += size;
+	return s->merged_bytes <= SCAN_MERGE_MAX_BYTES ? arena_alloc(&s->arena, size) : NULL;
 }
 
 static void grow(struct scan *s)
@@ -186,7 +206,9 @@ struct scan_entry scan_singular(struct scan *s, size_t at, size_t end)
 	}
 	for (size_t i = at; i < end; i++)
 		size += s->entries[i].value;
-	whole = arena_alloc(&s->arena, size);
+	whole = merge_room(s, size);
+	if (!whole)
+		return e;
 	e.data = whole;
 	e.value = size;
 	for (size_t i = at; i < end; i++) {
@@ -265,23 +287,25 @@ static int compare_number_items(const void *a, const void *b)
 	return (x->order > y->order) - (x->order < y->order);
 }
 
-/* A message value that occurs twice in one entry is merged. */
-static void set_value(struct scan *s, const struct pool_field *f, struct scan_map_item *item,
-		      uint64_t value, const uint8_t *data)
+/* A message value that occurs several times in one entry is merged: their concatenation. */
+static void merge_values(struct scan *s, struct bytes entry, unsigned wire_type,
+			 struct scan_map_item *item)
 {
-	uint8_t *whole;
+	struct wire_cursor c = wire_cursor_of(entry);
+	struct wire_field f;
+	uint8_t *whole = merge_room(s, entry.size);
+	size_t size = 0;
 
-	if (item->value_data && f->type_message) {
-		whole = arena_alloc(&s->arena, (size_t)(item->value + value));
-		memcpy(whole, item->value_data, (size_t)item->value);
-		memcpy(whole + item->value, data, (size_t)value);
-		data = whole;
-		value += item->value;
-	} else if (item->value_data) {
-		s->overwritten = true;
+	if (!whole)
+		return;
+	while (wire_next(&c, &f)) {
+		if (f.number != 2 || f.type != wire_type)
+			continue;
+		memcpy(whole + size, f.data.data, f.data.size);
+		size += f.data.size;
 	}
-	item->value = value;
-	item->value_data = data;
+	item->value = size;
+	item->value_data = whole;
 }
 
 /* *ret_keep becomes false where a parser keeps the entry as an unknown field. */
@@ -292,7 +316,7 @@ static enum status read_item(struct scan *s, const struct pool_message *entry,
 	static const uint8_t nothing;
 	const struct pool_field *key = &entry->fields[0], *value_field = &entry->fields[1];
 	const uint8_t *at = data.data, *end = at + data.size;
-	bool has_value = false;
+	size_t values = 0;
 
 	*ret_keep = true;
 	*item = (struct scan_map_item){0};
@@ -315,16 +339,18 @@ static enum status read_item(struct scan *s, const struct pool_message *entry,
 			if (value_field->type_enum &&
 			    !decode_enum_is_known(value_field->type_enum, value))
 				*ret_keep = false;
-			else
-				set_value(s, value_field, item, value, content);
-			has_value = true;
+			s->overwritten |= values++ > 0;
+			item->value = value;
+			item->value_data = content;
 		}
 	}
+	if (values > 1 && value_field->type_message)
+		merge_values(s, data, value_field->wire_type, item);
 	if (!item->key_data)
 		item->key_data = &nothing;
 	if (!item->value_data)
 		item->value_data = &nothing;
-	if (!has_value && value_field->type_enum)
+	if (!values && value_field->type_enum)
 		item->value = (uint64_t)(int64_t)value_field->type_enum->values[0].number;
 	return STATUS_OK;
 }

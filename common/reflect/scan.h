@@ -25,7 +25,10 @@ struct scan_entry {
 	uint32_t number;                /* unknown fields sort last */
 };
 
-enum { SCAN_INLINE_ENTRIES = 96 };
+enum {
+	SCAN_INLINE_ENTRIES = 96,
+	SCAN_MERGE_MAX_BYTES = 64 << 20, /* of sub-messages that came in parts, in all */
+};
 
 struct scan {
 	const struct pool *pool;
@@ -39,11 +42,18 @@ struct scan {
 	 * must wire_validate() the whole before it trusts the outcome.
 	 */
 	bool overwritten;
+	size_t merged_bytes; /* beyond SCAN_MERGE_MAX_BYTES nothing more was merged */
 	struct scan_entry first[SCAN_INLINE_ENTRIES];
 };
 
 void scan_init(struct scan *s, const struct pool *pool, struct error *err);
 void scan_release(struct scan *s);
+
+/*
+ * After the walk: was every part looked at?
+ * RESOURCE_EXHAUSTED: no, SCAN_MERGE_MAX_BYTES were reached.
+ */
+enum status scan_check_complete(const struct scan *s) MUST_CHECK;
 
 /*
  * Push the entries of @message; they are entries[*ret_first .. s->count). The
