@@ -257,7 +257,10 @@ REPO_SRC := \
 	services/repo/catalog.c \
 	services/repo/changes_store.c \
 	services/repo/collection_rpc.c \
+	services/repo/condition_store.c \
 	services/repo/directory.c \
+	services/repo/explain_rpc.c \
+	services/repo/explain_store.c \
 	services/repo/filter_rpc.c \
 	services/repo/fingerprint.c \
 	services/repo/labels_store.c \

@@ -405,6 +405,7 @@ const Collector__CollectionService_Service record_methods = {
 	.delete = repo_delete,
 	.list = repo_list,
 	.search = repo_search,
+	.explain_query = repo_explain_query,
 	.batch = repo_batch,
 	.describe = repo_describe,
 	.meta = repo_meta,

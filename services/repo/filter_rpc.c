@@ -3,6 +3,11 @@
 
 #include "services/repo/rpc_internal.h"
 
+/*
+ * A query to which something could not be added is not used: groups that are
+ * open then stay so.
+ */
+
 static struct query_operand operand_of(const Google__Protobuf__Value *value)
 {
 	struct query_operand o = {.type = OPERAND_NULL, .text = ""};
@@ -126,25 +131,86 @@ static enum status add_named(struct query *q, const char *path, const char *name
 		path, name);
 }
 
+static enum status add_field(struct query *q, const char *path,
+			     const Google__Protobuf__Value *value, struct error *err)
+{
+	const Google__Protobuf__Struct *ops;
+	enum status status = STATUS_OK;
+
+	if (!value || value->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+		return add_one(q, path, QUERY_EQUALS, value, "filter", err);
+	ops = value->struct_value;
+	if (!ops->n_fields)
+		status = error_field(err, "filter", "%s has no operator", path);
+	for (size_t i = 0; status == STATUS_OK && i < ops->n_fields; i++)
+		status = add_named(q, path, ops->fields[i]->key, ops->fields[i]->value, err);
+	return status;
+}
+
+/* {"$not": filter} */
+static enum status add_not(struct query *q, const Google__Protobuf__Value *value,
+			   struct error *err)
+{
+	enum status status;
+
+	if (!value || value->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE ||
+	    !value->struct_value->n_fields)
+		return error_field(err, "filter", "\"$not\" takes a filter");
+	status = query_begin_group(q, QUERY_NOT, "filter", err);
+	if (status == STATUS_OK)
+		status = filter_add_struct(q, value->struct_value, err);
+	if (status == STATUS_OK)
+		query_end_group(q);
+	return status;
+}
+
+/* {"$and": [filter, ...]}, {"$or": [filter, ...]} */
+static enum status add_joined(struct query *q, const char *name, enum query_join join,
+			      const Google__Protobuf__Value *value, struct error *err)
+{
+	const Google__Protobuf__ListValue *list;
+	enum status status;
+
+	if (!value || value->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE ||
+	    !value->list_value->n_values)
+		return error_field(err, "filter", "\"%s\" takes a list of filters", name);
+	list = value->list_value;
+	status = query_begin_group(q, join, "filter", err);
+	for (size_t i = 0; status == STATUS_OK && i < list->n_values; i++) {
+		const Google__Protobuf__Value *one = list->values[i];
+
+		if (one->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+			return error_field(err, "filter", "\"%s\" takes a list of filters",
+					   name);
+		status = query_begin_group(q, QUERY_ALL, "filter", err);
+		if (status == STATUS_OK)
+			status = filter_add_struct(q, one->struct_value, err);
+		if (status == STATUS_OK)
+			query_end_group(q);
+	}
+	if (status == STATUS_OK)
+		query_end_group(q);
+	return status;
+}
+
 enum status filter_add_struct(struct query *q, const Google__Protobuf__Struct *filter,
 			      struct error *err)
 {
 	enum status status = STATUS_OK;
 
 	for (size_t i = 0; filter && status == STATUS_OK && i < filter->n_fields; i++) {
-		const char *path = filter->fields[i]->key;
+		const char *key = filter->fields[i]->key;
 		const Google__Protobuf__Value *value = filter->fields[i]->value;
 
-		if (!value || value->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE) {
-			status = add_one(q, path, QUERY_EQUALS, value, "filter", err);
-			continue;
-		}
-		const Google__Protobuf__Struct *ops = value->struct_value;
-		if (!ops->n_fields)
-			status = error_field(err, "filter", "%s has no operator", path);
-		for (size_t j = 0; status == STATUS_OK && j < ops->n_fields; j++)
-			status = add_named(q, path, ops->fields[j]->key, ops->fields[j]->value,
-					   err);
+		/* No field's name can begin with a dollar sign. */
+		if (!strcmp(key, "$not"))
+			status = add_not(q, value, err);
+		else if (!strcmp(key, "$and"))
+			status = add_joined(q, key, QUERY_ALL, value, err);
+		else if (!strcmp(key, "$or"))
+			status = add_joined(q, key, QUERY_ANY, value, err);
+		else
+			status = add_field(q, key, value, err);
 	}
 	return status;
 }

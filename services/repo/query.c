@@ -14,6 +14,8 @@ void query_init(struct query *q, const struct pool *pool, const struct pool_mess
 		struct arena *arena)
 {
 	*q = (struct query){.pool = pool, .message = message, .arena = arena, .limit = -1};
+	q->root.join = QUERY_ALL;
+	q->group = &q->root;
 }
 
 /* Fill @err for the field of the request that the user can find. */
@@ -145,6 +147,8 @@ static const char *dynamic_of(struct query *q, const struct query_operand *o,
 		*ret = text_value(q, o->text);
 	else
 		*ret = number_value(o->number);
+	if (o->type == OPERAND_BOOL)
+		ret->type = VALUE_BOOL;
 	return NULL;
 }
 
@@ -188,20 +192,35 @@ static const char *value_of(struct query *q, const struct search_path *path,
 
 /* ------------------------------------------------------------ conditions */
 
+static bool is_order(enum query_operator op)
+{
+	return op == QUERY_GREATER || op == QUERY_LESS || op == QUERY_GREATER_EQUAL ||
+	       op == QUERY_LESS_EQUAL;
+}
+
 static const char *why_not_operator(const struct search_path *path, enum query_operator op)
 {
-	const bool is_order = op == QUERY_GREATER || op == QUERY_LESS ||
-			      op == QUERY_GREATER_EQUAL || op == QUERY_LESS_EQUAL;
-
 	if (op == QUERY_EXISTS || op == QUERY_NOT_EXISTS)
 		return NULL;
 	if (path->is_map)
 		return "a map cannot be compared, only its values: name a key";
-	if (is_order && (path->kind == SEARCH_BOOL || path->kind == SEARCH_ENUM))
-		return "booleans and enums have no order";
+	if (is_order(op) && (path->kind == SEARCH_BOOL || path->kind == SEARCH_ENUM ||
+			     path->kind == SEARCH_BYTES))
+		return "booleans, enums and bytes have no order";
 	if (op == QUERY_CONTAINS && !path->is_list && path->kind != SEARCH_STRING &&
 	    path->kind != SEARCH_DYNAMIC)
 		return "only texts and lists contain";
+	return NULL;
+}
+
+/* The operator and this value together. */
+static const char *why_not_value(const struct search_path *path, enum query_operator op,
+				 const struct query_value *value)
+{
+	if (is_order(op) && path->kind == SEARCH_REAL && value->type == VALUE_TEXT)
+		return "NaN and infinities can only be equal or not";
+	if (is_order(op) && value->type == VALUE_BOOL)
+		return "booleans have no order";
 	return NULL;
 }
 
@@ -219,6 +238,9 @@ static void add_key_value(struct strbuf *key, const struct query_value *v)
 		strbuf_addf(key, " t%zu:", v->len);
 		strbuf_add(key, v->text, v->len);
 		break;
+	case VALUE_BOOL:
+		strbuf_addf(key, " b%lld", (long long)v->integer);
+		break;
 	case VALUE_NULL:
 		break;
 	}
@@ -235,40 +257,66 @@ static const char *make_key(struct query *q, const struct query_condition *c)
 	return arena_strndup(q->arena, strbuf_str(&key), key.len);
 }
 
-static size_t total_values(const struct query *q)
+static struct query_node *append_node(struct query *q, enum query_join join)
 {
-	size_t total = 0;
+	struct query_node *node = arena_alloc(q->arena, sizeof(*node));
 
-	for (size_t i = 0; i < q->condition_count; i++)
-		total += q->conditions[i].value_count;
-	return total;
+	*node = (struct query_node){.join = join, .parent = q->group, .next = q->group->first};
+	q->group->first = node;
+	return node;
 }
 
 enum status query_add(struct query *q, const char *path, enum query_operator op,
 		      const struct query_operand *operands, size_t count, const char *blame,
 		      struct error *err)
 {
-	struct query_condition *c = &q->conditions[q->condition_count];
+	struct query_condition c = {.op = op, .value_count = count};
+	struct query_node *node;
 	const char *why;
 	enum status status;
 
 	if (q->condition_count == QUERY_MAX_CONDITIONS)
 		return error_field(err, blame, "more than %d conditions", QUERY_MAX_CONDITIONS);
-	if (total_values(q) + count > QUERY_MAX_TOTAL_VALUES)
+	if (q->value_count + count > QUERY_MAX_TOTAL_VALUES)
 		return error_field(err, blame, "more than %d values", QUERY_MAX_TOTAL_VALUES);
-	*c = (struct query_condition){.op = op, .value_count = count};
-	status = search_resolve(q->pool, q->message, path, q->arena, &c->path, err);
+	status = search_resolve(q->pool, q->message, path, q->arena, &c.path, err);
 	if (status != STATUS_OK)
 		return complain(blame, path, err ? err->message : "", err);
-	why = why_not_operator(&c->path, op);
-	c->values = arena_alloc(q->arena, (count + 1) * sizeof(*c->values));
-	for (size_t i = 0; !why && i < count; i++)
-		why = value_of(q, &c->path, &operands[i], &c->values[i]);
+	why = why_not_operator(&c.path, op);
+	c.values = arena_alloc(q->arena, (count + 1) * sizeof(*c.values));
+	for (size_t i = 0; !why && i < count; i++) {
+		why = value_of(q, &c.path, &operands[i], &c.values[i]);
+		if (!why)
+			why = why_not_value(&c.path, op, &c.values[i]);
+	}
 	if (why)
 		return complain(blame, path, why, err);
-	c->key = make_key(q, c);
+	node = append_node(q, QUERY_CONDITION);
+	node->condition = c;
+	node->key = make_key(q, &c);
 	q->condition_count++;
+	q->value_count += count;
 	return STATUS_OK;
+}
+
+enum status query_begin_group(struct query *q, enum query_join join, const char *blame,
+			      struct error *err)
+{
+	size_t depth = 1;
+
+	for (const struct query_node *n = q->group; n != &q->root; n = n->parent)
+		depth++;
+	if (depth > QUERY_MAX_DEPTH)
+		return error_field(err, blame, "groups are more than %d deep", QUERY_MAX_DEPTH);
+	if (q->group_count++ == QUERY_MAX_CONDITIONS)
+		return error_field(err, blame, "more than %d groups", QUERY_MAX_CONDITIONS);
+	q->group = append_node(q, join);
+	return STATUS_OK;
+}
+
+void query_end_group(struct query *q)
+{
+	q->group = q->group->parent;
 }
 
 enum status query_add_label(struct query *q, const char *key, const char *value,
@@ -377,10 +425,11 @@ void query_set_text(struct query *q, const char *text, bool is_expression)
 
 /* ------------------------------------------------------------ identity */
 
-static int compare_conditions(const void *a, const void *b)
+static int compare_nodes(const void *a, const void *b)
 {
-	return strcmp(((const struct query_condition *)a)->key,
-		      ((const struct query_condition *)b)->key);
+	const struct query_node *const *x = a, *const *y = b;
+
+	return strcmp((*x)->key, (*y)->key);
 }
 
 static int compare_labels(const void *a, const void *b)
@@ -391,22 +440,51 @@ static int compare_labels(const void *a, const void *b)
 	return keys ? keys : strcmp(x->value, y->value);
 }
 
-void query_finish(struct query *q)
-{
-	qsort(q->conditions, q->condition_count, sizeof(*q->conditions), compare_conditions);
-	qsort(q->labels, q->label_count, sizeof(*q->labels), compare_labels);
-}
-
 static void add_part(struct strbuf *out, char kind, const char *text)
 {
 	strbuf_addf(out, "%c%zu:", kind, strlen(text));
 	strbuf_addstr(out, text);
 }
 
+/* Sort what is in @group, and make its key of theirs. */
+static void finish_group(struct query *q, struct query_node *group)
+{
+	struct query_node *nodes[2 * QUERY_MAX_CONDITIONS];
+	size_t count = 0;
+	AUTO_STRBUF key = STRBUF_INIT;
+
+	for (struct query_node *n = group->first; n; n = n->next) {
+		if (n->join != QUERY_CONDITION)
+			finish_group(q, n);
+		nodes[count++] = n;
+	}
+	qsort(nodes, count, sizeof(*nodes), compare_nodes);
+	strbuf_addf(&key, "%d ", (int)group->join);
+	group->first = NULL;
+	for (size_t i = count; i > 0; i--) {
+		nodes[i - 1]->next = group->first;
+		group->first = nodes[i - 1];
+	}
+	for (size_t i = 0; i < count; i++)
+		add_part(&key, 'c', nodes[i]->key);
+	group->key = arena_strndup(q->arena, strbuf_str(&key), key.len);
+}
+
+void query_finish(struct query *q)
+{
+	finish_group(q, &q->root);
+	qsort(q->labels, q->label_count, sizeof(*q->labels), compare_labels);
+}
+
+bool query_is_everything(const struct query *q)
+{
+	return !q->match && !q->condition_count && !q->group_count && !q->label_count;
+}
+
 void query_fingerprint(const struct query *q, struct strbuf *out)
 {
-	for (size_t i = 0; i < q->condition_count; i++)
-		add_part(out, 'c', q->conditions[i].key);
+	if (q->root.first)
+		add_part(out, 'f', q->root.key);
 	for (size_t i = 0; i < q->label_count; i++) {
 		add_part(out, 'k', q->labels[i].key);
 		add_part(out, 'v', q->labels[i].value);

@@ -6,7 +6,10 @@
  * not set, or one in a message that is not set. EXISTS is true unless absent.
  * NOT_EQUALS is the opposite of EQUALS, so true for absent. Every other
  * comparison with absent is false. On a list a comparison holds when it holds
- * for one element (NOT_EQUALS: for none), EXISTS when it has an element.
+ * for one element (NOT_EQUALS: for none), EXISTS when it has an element. Values
+ * in Struct, Value and Any are whatever they are: a comparison with one of another
+ * kind is false, and null is absent. Every condition is true or false, never
+ * unknown, so that QUERY_NOT is the opposite.
  */
 #ifndef SERVICES_REPO_QUERY_H
 #define SERVICES_REPO_QUERY_H
@@ -24,7 +27,8 @@ struct pool;
 struct pool_message;
 
 enum {
-	QUERY_MAX_CONDITIONS = 64,
+	QUERY_MAX_CONDITIONS = 64, /* and as many groups */
+	QUERY_MAX_DEPTH = 16,
 	QUERY_MAX_LABELS = 64,
 	QUERY_MAX_ORDERS = 8,
 	QUERY_MAX_TOTAL_VALUES = 4096, /* of all conditions together */
@@ -52,8 +56,15 @@ struct query_operand {
 
 /* A value as the store compares it. */
 struct query_value {
-	enum { VALUE_NULL, VALUE_INT, VALUE_REAL, VALUE_TEXT, VALUE_BLOB } type;
-	int64_t integer;
+	enum {
+		VALUE_NULL,
+		VALUE_INT,
+		VALUE_REAL,
+		VALUE_TEXT,
+		VALUE_BLOB,
+		VALUE_BOOL, /* only of SEARCH_DYNAMIC, where true is not 1 */
+	} type;
+	int64_t integer; /* of a bool 0 or 1 */
 	double real;
 	const char *text; /* or blob */
 	size_t len;
@@ -64,7 +75,22 @@ struct query_condition {
 	enum query_operator op;
 	struct query_value *values; /* one, several for IN, none for EXISTS */
 	size_t value_count;
-	const char *key; /* says the same for the same condition; orders them */
+};
+
+/* A condition, or a group of nodes that are joined. */
+enum query_join {
+	QUERY_CONDITION,
+	QUERY_ALL, /* all hold; an empty one does */
+	QUERY_ANY, /* one holds; an empty one does not */
+	QUERY_NOT, /* not all of them hold */
+};
+
+struct query_node {
+	enum query_join join;
+	struct query_condition condition;  /* of QUERY_CONDITION */
+	struct query_node *first, *parent; /* of groups; what is in them */
+	struct query_node *next;
+	const char *key; /* says the same for the same node; orders them */
 };
 
 struct query_label {
@@ -85,9 +111,10 @@ struct query_position {
 struct query {
 	const struct pool *pool; /* borrowed */
 	const struct pool_message *message;
-	struct arena *arena; /* holds everything in the query; borrowed */
-	struct query_condition conditions[QUERY_MAX_CONDITIONS];
-	size_t condition_count;
+	struct arena *arena;      /* holds everything in the query; borrowed */
+	struct query_node root;   /* QUERY_ALL */
+	struct query_node *group; /* where conditions are added */
+	size_t condition_count, group_count, value_count;
 	struct query_label labels[QUERY_MAX_LABELS];
 	size_t label_count;
 	struct query_order orders[QUERY_MAX_ORDERS];
@@ -112,6 +139,14 @@ void query_init(struct query *q, const struct pool *pool, const struct pool_mess
 enum status query_add(struct query *q, const char *path, enum query_operator op,
 		      const struct query_operand *operands, size_t count, const char *blame,
 		      struct error *err) MUST_CHECK;
+
+/*
+ * What is added until query_end_group() is in a group of its own; groups may be in
+ * groups. INVALID_ARGUMENT: too many, too deep.
+ */
+enum status query_begin_group(struct query *q, enum query_join join, const char *blame,
+			      struct error *err) MUST_CHECK;
+void query_end_group(struct query *q);
 enum status query_add_label(struct query *q, const char *key, const char *value,
 			    struct error *err) MUST_CHECK;
 
@@ -127,7 +162,10 @@ void query_set_text(struct query *q, const char *text, bool is_expression);
 /* Conditions may be given in any order: sort them, before the query is used. */
 void query_finish(struct query *q);
 
-/* The same for the same question, whatever page of it; append to @out. */
+/* Is there no condition on records at all? */
+bool query_is_everything(const struct query *q);
+
+/* The same for the same question, whatever page of it; append to @out. After query_finish(). */
 void query_fingerprint(const struct query *q, struct strbuf *out);
 
 #endif

@@ -296,6 +296,29 @@ static enum status read_list(struct query *q, const Collector__ListRequest *r,
 	return status;
 }
 
+enum status list_prepare(const struct repo *repo, const struct collection *c,
+			 const Collector__ListRequest *r, struct query *q, struct strbuf *scope,
+			 struct page *page, size_t *ret_limit, struct error *err)
+{
+	enum status status = repo_page_size(r->page_size, "page_size", ret_limit, err);
+
+	*page = (struct page){.total_count = 0};
+	if (status == STATUS_OK)
+		status = read_list(q, r, err);
+	if (status == STATUS_OK)
+		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+	if (status != STATUS_OK)
+		return status;
+	scope_of(c, q, scope);
+	if (!*r->page_token)
+		return STATUS_OK;
+	status = page_token_read(&repo->token_key, bytes_of(scope->buf, scope->len),
+				 r->page_token, q->arena, page, err);
+	q->has_after = true;
+	q->after = page->position;
+	return status;
+}
+
 static enum status list(struct repo *repo, struct collection *c,
 			const Collector__ListRequest *r, Collector__ListResponse *response,
 			void *call, struct error *err)
@@ -304,26 +327,14 @@ static enum status list(struct repo *repo, struct collection *c,
 	struct query *q = arena_alloc(arena, sizeof(*q));
 	AUTO_STRBUF scope = STRBUF_INIT;
 	AUTO_STRBUF token = STRBUF_INIT;
-	struct page page = {.total_count = 0};
+	struct page page;
 	struct page_builder b;
 	size_t limit;
 	bool is_first = !*r->page_token;
-	enum status status = repo_page_size(r->page_size, "page_size", &limit, err);
+	enum status status;
 
 	query_init(q, c->type.pool, c->type.message, arena);
-	if (status == STATUS_OK)
-		status = read_list(q, r, err);
-	if (status == STATUS_OK)
-		status = check_mask(c, r->read_mask, r->n_read_mask, err);
-	if (status != STATUS_OK)
-		return status;
-	scope_of(c, q, &scope);
-	if (!is_first) {
-		status = page_token_read(&repo->token_key, bytes_of(scope.buf, scope.len),
-					 r->page_token, arena, &page, err);
-		q->has_after = true;
-		q->after = page.position;
-	}
+	status = list_prepare(repo, c, r, q, &scope, &page, &limit, err);
 	if (status != STATUS_OK)
 		return status;
 	init_builder(&b, c, call, limit, err);
@@ -380,6 +391,8 @@ static enum status read_search(struct query *q, const struct collection *c,
 		return error_set(err, STATUS_UNIMPLEMENTED, "vectors are not served yet");
 	for (size_t i = 0; status == STATUS_OK && i < r->n_filters; i++)
 		status = filter_add(q, r->filters[i]->key, r->filters[i]->value, err);
+	if (status == STATUS_OK)
+		status = filter_add_struct(q, r->filter, err);
 	for (size_t i = 0; status == STATUS_OK && i < r->n_label_filters; i++)
 		status = query_add_label(q, r->label_filters[i]->key,
 					 r->label_filters[i]->value, err);
@@ -394,6 +407,21 @@ static enum status read_search(struct query *q, const struct collection *c,
 	return STATUS_OK;
 }
 
+enum status search_prepare(const struct collection *c, const Collector__SearchRequest *r,
+			   struct query *q, size_t *ret_limit, struct error *err)
+{
+	enum status status = repo_page_size(r->limit, "limit", ret_limit, err);
+
+	if (status == STATUS_OK && r->offset < 0)
+		status = error_field(err, "offset", "must not be negative");
+	if (status == STATUS_OK)
+		status = read_search(q, c, r, err);
+	if (status == STATUS_OK)
+		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+	q->offset = r->offset;
+	return status;
+}
+
 static enum status search(struct collection *c, const Collector__SearchRequest *r,
 			  Collector__SearchResponse *response, void *call, struct error *err)
 {
@@ -401,22 +429,16 @@ static enum status search(struct collection *c, const Collector__SearchRequest *
 	struct query *q = arena_alloc(arena, sizeof(*q));
 	struct page_builder b;
 	size_t limit;
-	enum status status = repo_page_size(r->limit, "limit", &limit, err);
+	enum status status;
 
 	query_init(q, c->type.pool, c->type.message, arena);
-	if (status == STATUS_OK && r->offset < 0)
-		status = error_field(err, "offset", "must not be negative");
-	if (status == STATUS_OK)
-		status = read_search(q, c, r, err);
-	if (status == STATUS_OK)
-		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+	status = search_prepare(c, r, q, &limit, err);
 	if (status != STATUS_OK)
 		return status;
 	init_builder(&b, c, call, limit, err);
 	b.mask = r->read_mask;
 	b.mask_count = r->n_read_mask;
 	b.results = arena_alloc(arena, limit * sizeof(*b.results));
-	q->offset = r->offset;
 	status = run(call, q, &b, &response->total_count, err);
 	response->n_results = b.count;
 	response->results = b.results;

@@ -17,4 +17,18 @@ void repo_describe(Collector__CollectionService_Service *service,
 		   const Collector__DescribeRequest *request,
 		   Collector__DescribeResponse_Closure reply, void *call);
 
+void repo_explain_query(Collector__CollectionService_Service *service,
+			const Collector__ExplainQueryRequest *request,
+			Collector__ExplainQueryResponse_Closure reply, void *call);
+
+/*
+ * A request as a query, all of it checked; @q was initialized. *scope names the
+ * query and *page says where its page begins.
+ */
+enum status list_prepare(const struct repo *repo, const struct collection *c,
+			 const Collector__ListRequest *r, struct query *q, struct strbuf *scope,
+			 struct page *page, size_t *ret_limit, struct error *err) MUST_CHECK;
+enum status search_prepare(const struct collection *c, const Collector__SearchRequest *r,
+			   struct query *q, size_t *ret_limit, struct error *err) MUST_CHECK;
+
 #endif

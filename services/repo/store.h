@@ -218,8 +218,29 @@ enum status store_query(struct store_reader *reader, struct query *q, store_row 
 enum status store_count(struct store_reader *reader, const struct query *q, int64_t *ret_count,
 			struct error *err) MUST_CHECK;
 
-/* Append how the query would be carried out: one line a step, as SQLite tells it. */
+enum { STORE_MAX_PLAN_LINES = 64, STORE_MAX_USED_INDEXES = 32 };
+
+/* What one of the statements of a query costs. Texts are in the caller's arena. */
+struct store_cost {
+	const char *plan[STORE_MAX_PLAN_LINES]; /* as SQLite tells it */
+	size_t plan_count;
+	const char *indexes[STORE_MAX_USED_INDEXES]; /* paths, by their JSON names */
+	size_t index_count;
+	bool uses_text, sorts, scans_all;
+	int64_t record_count;     /* of the collection */
+	int64_t estimated;        /* records that will be looked at */
+	int64_t scanned, matched; /* records that were */
+	bool is_cut_off;
+};
+
+enum store_step { STORE_STEP_PAGE, STORE_STEP_COUNT };
+
+/*
+ * How store_query() or store_count() would go, and how it goes: at most
+ * @max_records are looked at; 0: none, only the plan is made.
+ */
 enum status store_explain(struct store_reader *reader, const struct query *q,
-			  struct strbuf *out, struct error *err) MUST_CHECK;
+			  enum store_step step, int64_t max_records, struct arena *arena,
+			  struct store_cost *ret, struct error *err) MUST_CHECK;
 
 #endif

@@ -8,22 +8,14 @@
 
 struct filter_operator {
 	const char *sign; /* longer ones first */
-	const char *list_name, *search_name;
+	const char *name;
 };
 
 static const struct filter_operator operators[] = {
-	{" in ", "in", "OP_IN"},
-	{"!=", "ne", "OP_NOT_EQUALS"},
-	{">=", "ge", "OP_GREATER_EQUAL"},
-	{"<=", "le", "OP_LESS_EQUAL"},
-	{"=", "eq", "OP_EQUALS"},
-	{">", "gt", "OP_GREATER_THAN"},
-	{"<", "lt", "OP_LESS_THAN"},
-	{"~", "contains", "OP_CONTAINS"},
-	{NULL, NULL, NULL},
+	{" in ", "in"}, {"!=", "ne"}, {">=", "ge"},      {"<=", "le"}, {"=", "eq"},
+	{">", "gt"},    {"<", "lt"},  {"~", "contains"}, {NULL, NULL},
 };
-static const struct filter_operator exists = {"?", "exists", "OP_EXISTS"};
-static const struct filter_operator not_exists = {"?", "exists", "OP_NOT_EXISTS"};
+static const struct filter_operator exists = {"?", "exists"};
 
 struct expression {
 	char *path; /* owned */
@@ -83,8 +75,7 @@ static enum status parse(const char *text, struct expression *ret, struct error 
 		*ret = (struct expression){trimmed(text, (size_t)(at - text)), op,
 					   value_of(value)};
 	} else if (len > 1U + negated && text[len - 1] == '?') {
-		*ret = (struct expression){trimmed(text + negated, len - 1 - negated),
-					   negated ? &not_exists : &exists,
+		*ret = (struct expression){trimmed(text + negated, len - 1 - negated), &exists,
 					   json_boolean(!negated)};
 	} else {
 		return error_set(
@@ -100,59 +91,58 @@ static enum status parse(const char *text, struct expression *ret, struct error 
 	return STATUS_OK;
 }
 
-enum status filter_for_list(const struct arguments *args, json_t **ret_filter,
-			    struct error *err)
+/* --where has a filter as List does. */
+static enum status read_where(const struct arguments *args, json_t **ret, struct error *err)
 {
-	json_t *filter = json_object();
+	const char *text = arguments_value(args, "where");
+
+	*ret = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	if (text && !json_is_object(*ret)) {
+		json_decref(*ret);
+		return error_set(err, STATUS_INVALID_ARGUMENT,
+				 "--where: not a JSON object, such as "
+				 "'{\"$or\": [{\"a\": 1}, {\"b\": {\"gt\": 2}}]}'");
+	}
+	return STATUS_OK;
+}
+
+static enum status add_expressions(const struct arguments *args, json_t *filter,
+				   struct error *err)
+{
 	const char *text;
 
 	for (size_t i = 0; (text = arguments_nth(args, "filter", i)); i++) {
-		struct expression e;
+		struct expression e = {NULL, NULL, NULL};
 		enum status status = parse(text, &e, err);
-		if (status != STATUS_OK) {
-			json_decref(filter);
+		if (status != STATUS_OK)
 			return status;
-		}
 		json_t *on_path = json_object_get(filter, e.path);
 		if (!on_path) {
 			on_path = json_object();
 			json_object_set_new(filter, e.path, on_path);
 		}
-		json_object_set(on_path, e.op->list_name, e.value);
+		json_object_set(on_path, e.op->name, e.value);
 		expression_release(&e);
 	}
-	*ret_filter = filter;
 	return STATUS_OK;
 }
 
-enum status filter_for_search(const struct arguments *args, json_t **ret_filters,
-			      struct error *err)
+enum status filter_parse(const struct arguments *args, json_t **ret_filter, struct error *err)
 {
-	json_t *filters = json_object();
-	const char *text;
-	enum status status = STATUS_OK;
+	json_t *where, *filter;
+	enum status status = read_where(args, &where, err);
 
-	for (size_t i = 0; status == STATUS_OK && (text = arguments_nth(args, "filter", i));
-	     i++) {
-		struct expression e;
-		status = parse(text, &e, err);
-		if (status != STATUS_OK)
-			break;
-		if (json_object_get(filters, e.path))
-			status = error_set(
-				err, STATUS_INVALID_ARGUMENT,
-				"--filter: search takes one filter a field, %s has two; "
-				"list takes several",
-				e.path);
-		else
-			json_object_set_new(filters, e.path,
-					    json_pack("{s:s, s:O}", "operator",
-						      e.op->search_name, "value", e.value));
-		expression_release(&e);
+	if (status != STATUS_OK)
+		return status;
+	filter = json_object();
+	status = add_expressions(args, filter, err);
+	if (status != STATUS_OK) {
+		json_decref(filter);
+		json_decref(where);
+		return status;
 	}
-	if (status == STATUS_OK)
-		*ret_filters = filters;
-	else
-		json_decref(filters);
-	return status;
+	if (where)
+		json_object_set_new(filter, "$and", json_pack("[o]", where));
+	*ret_filter = filter;
+	return STATUS_OK;
 }

@@ -12,17 +12,11 @@ struct arguments;
 struct json_t;
 
 /*
- * All --filter flags as List has them, {"path": {"op": value}}; owned by the
- * caller. Several on one path hold together. INVALID_ARGUMENT: malformed.
+ * All --filter flags as List and Search have them, {"path": {"op": value}}; owned by the
+ * caller. Several on one path hold together, and with what --where says, a filter
+ * in JSON with "$and", "$or" and "$not". INVALID_ARGUMENT: malformed.
  */
-enum status filter_for_list(const struct arguments *args, struct json_t **ret_filter,
-			    struct error *err) MUST_CHECK;
-
-/*
- * The same as Search has them, {"path": {"operator": ..., "value": ...}}: one
- * per path, else INVALID_ARGUMENT.
- */
-enum status filter_for_search(const struct arguments *args, struct json_t **ret_filters,
-			      struct error *err) MUST_CHECK;
+enum status filter_parse(const struct arguments *args, struct json_t **ret_filter,
+			 struct error *err) MUST_CHECK;
 
 #endif

@@ -262,23 +262,35 @@ static size_t limit_of(const struct arguments *args)
 	return text ? strtoul(text, NULL, 10) : DEFAULT_LIMIT;
 }
 
-static int run_list(struct session *s, const struct arguments *args)
+/* The flags that say which records, as List's request has them; *ret is owned. */
+static enum status list_request(struct session *s, const struct arguments *args, json_t **ret,
+				struct error *err)
 {
 	const char *order = arguments_value(args, "order-by");
-	json_t *filter, *labels, *all;
+	json_t *filter, *labels;
+	enum status status = filter_parse(args, &filter, err);
+
+	if (status != STATUS_OK)
+		return status;
+	status = labels_parse(args, "label", &labels, err);
+	if (status != STATUS_OK) {
+		json_decref(filter);
+		return status;
+	}
+	*ret = json_pack("{s:s, s:s, s:o, s:s, s:o}", "namespace", s->ns, "collectionName",
+			 args->positional[0], "filter", filter, "orderBy", order ? order : "",
+			 "labelFilters", labels);
+	return STATUS_OK;
+}
+
+static int run_list(struct session *s, const struct arguments *args)
+{
+	json_t *request, *all;
 	struct error err;
 
-	if (filter_for_list(args, &filter, &err) != STATUS_OK)
-		return session_fail(&err);
-	if (labels_parse(args, "label", &labels, &err) != STATUS_OK) {
-		json_decref(filter);
-		return session_fail(&err);
-	}
-	if (paging_collect(s, "/collector.CollectionService/List",
-			   json_pack("{s:s, s:s, s:o, s:s, s:o}", "namespace", s->ns,
-				     "collectionName", args->positional[0], "filter", filter,
-				     "orderBy", order ? order : "", "labelFilters", labels),
-			   "items", limit_of(args), &all, &err) != STATUS_OK)
+	if (list_request(s, args, &request, &err) != STATUS_OK ||
+	    paging_collect(s, "/collector.CollectionService/List", request, "items",
+			   limit_of(args), &all, &err) != STATUS_OK)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON) {
 		output_json(all);
@@ -312,36 +324,82 @@ static void print_found(struct session *s, const struct arguments *args, json_t 
 	json_decref(scores);
 }
 
-static int run_search(struct session *s, const struct arguments *args)
+/* The same as Search's request: it orders by one field, and its name alone is descending. */
+static enum status search_request(struct session *s, const struct arguments *args, json_t **ret,
+				  struct error *err)
 {
 	const char *text = arguments_value(args, "text"),
 		   *order = arguments_value(args, "order-by");
-	json_t *filters, *labels, *reply;
-	struct error err;
-	bool descending =
-		order && strlen(order) > 5 && !strcmp(order + strlen(order) - 5, " desc");
+	const size_t len = order ? strlen(order) : 0;
+	const bool descending = len > 5 && !strcmp(order + len - 5, " desc");
+	enum status status = list_request(s, args, ret, err);
 
-	if (filter_for_search(args, &filters, &err) != STATUS_OK)
-		return session_fail(&err);
-	if (labels_parse(args, "label", &labels, &err) != STATUS_OK) {
-		json_decref(filters);
-		return session_fail(&err);
-	}
-	char *field AUTO_FREE =
-		xstrndup(order ? order : "", order ? strlen(order) - (descending ? 5 : 0) : 0);
-	if (session_call(s, "/collector.CollectionService/Search",
-			 json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:s, s:b, s:b}", "namespace",
-				   s->ns, "collectionName", args->positional[0], "fullText",
-				   text ? text : "", "filters", filters, "labelFilters", labels,
-				   "limit", (int)limit_of(args), "orderBy", field, "ascending",
-				   order && !descending, "ftsSyntax",
-				   arguments_has(args, "fts-syntax")),
-			 &reply, &err) != STATUS_OK)
+	if (status != STATUS_OK)
+		return status;
+	char *field AUTO_FREE = xstrndup(order ? order : "", descending ? len - 5 : len);
+	json_object_set_new(*ret, "orderBy", json_string(field));
+	json_object_set_new(*ret, "ascending", json_boolean(order && !descending));
+	json_object_set_new(*ret, "fullText", json_string(text ? text : ""));
+	json_object_set_new(*ret, "ftsSyntax", json_boolean(arguments_has(args, "fts-syntax")));
+	json_object_set_new(*ret, "limit", json_integer((json_int_t)limit_of(args)));
+	return STATUS_OK;
+}
+
+static int run_search(struct session *s, const struct arguments *args)
+{
+	json_t *request, *reply;
+	struct error err;
+
+	if (search_request(s, args, &request, &err) != STATUS_OK ||
+	    session_call(s, "/collector.CollectionService/Search", request, &reply, &err) !=
+		    STATUS_OK)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON)
 		output_json(reply);
 	else
 		print_found(s, args, reply);
+	json_decref(reply);
+	return 0;
+}
+
+static void print_plan(const json_t *reply)
+{
+	json_t *step, *line;
+	size_t i, j;
+
+	fputs(json_text(reply, "summary"), stdout);
+	json_array_foreach(json_object_get(reply, "steps"), i, step)
+	{
+		printf("\n%s\n", json_text(step, "name"));
+		json_array_foreach(json_object_get(step, "plan"), j, line)
+			printf("  %s\n", json_string_value(line));
+	}
+}
+
+static int run_explain(struct session *s, const struct arguments *args)
+{
+	const bool is_search = arguments_has(args, "text");
+	const char *max = arguments_value(args, "max-records");
+	json_t *request, *query, *reply;
+	struct error err;
+	enum status status = is_search ? search_request(s, args, &query, &err)
+				       : list_request(s, args, &query, &err);
+
+	if (status != STATUS_OK)
+		return session_fail(&err);
+	if (!is_search)
+		json_object_set_new(query, "pageSize",
+				    json_integer((json_int_t)limit_of(args)));
+	request =
+		json_pack("{s:o, s:s, s:b}", is_search ? "search" : "list", query, "maxRecords",
+			  max ? max : "0", "planOnly", arguments_has(args, "plan-only"));
+	if (session_call(s, "/collector.CollectionService/ExplainQuery", request, &reply,
+			 &err) != STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		print_plan(reply);
 	json_decref(reply);
 	return 0;
 }
@@ -367,6 +425,7 @@ static const struct flag update_flags[] = {
 };
 static const struct flag list_flags[] = {
 	{"filter", 'f', "EXPRESSION", "path=value, !=, <, <=, >, >=, ~, 'path in [..]', path?"},
+	{"where", 'w', "JSON", "a filter with $and, $or, $not: {\"$or\": [{..}, {..}]}"},
 	{"label", 'l', "KEY=VALUE", "only with this label; may be repeated"},
 	{"order-by", 's', "FIELDS", "such as 'section, installed_size_kb desc'"},
 	{"limit", 'L', "N", "at most so many; 0 for all (20)"},
@@ -377,10 +436,23 @@ static const struct flag search_flags[] = {
 	{"text", 'q', "WORDS", "full-text search, best first"},
 	{"fts-syntax", 0, NULL, "WORDS are an FTS5 expression"},
 	{"filter", 'f', "EXPRESSION", "path=value, !=, <, <=, >, >=, ~, 'path in [..]', path?"},
+	{"where", 'w', "JSON", "a filter with $and, $or, $not: {\"$or\": [{..}, {..}]}"},
 	{"label", 'l', "KEY=VALUE", "only with this label; may be repeated"},
 	{"order-by", 's', "FIELD", "'field' or 'field desc'; the score without it"},
 	{"limit", 'L', "N", "at most so many (20)"},
 	{"columns", 'c', "A,B,C", "the fields that the table shows"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag explain_flags[] = {
+	{"text", 'q', "WORDS", "explain a search for these words, else a list"},
+	{"fts-syntax", 0, NULL, "WORDS are an FTS5 expression"},
+	{"filter", 'f', "EXPRESSION", "path=value, !=, <, <=, >, >=, ~, 'path in [..]', path?"},
+	{"where", 'w', "JSON", "a filter with $and, $or, $not: {\"$or\": [{..}, {..}]}"},
+	{"label", 'l', "KEY=VALUE", "only with this label; may be repeated"},
+	{"order-by", 's', "FIELDS", "as list or search take it"},
+	{"limit", 'L', "N", "the page's size (20)"},
+	{"plan-only", 0, NULL, "look at no record"},
+	{"max-records", 0, "N", "look at no more than so many (100000)"},
 	{NULL, 0, NULL, NULL},
 };
 static const struct flag import_flags[] = {
@@ -402,6 +474,9 @@ const struct command record_commands[] = {
 	{"record", "list", "COLLECTION", "list records", NULL, list_flags, 1, 1, run_list},
 	{"record", "search", "COLLECTION", "find records by text and fields", NULL,
 	 search_flags, 1, 1, run_search},
+	{"record", "explain", "COLLECTION", "tell why a list or search is slow",
+	 "Which indexes are used, and how many records are looked at.", explain_flags, 1, 1,
+	 run_explain},
 	{"record", "import", "COLLECTION FILE|-", "store many records from JSON lines",
 	 "Each line is {\"id\": \"...\", \"item\": {...}}, or a record without an id.",
 	 import_flags, 2, 2, run_import},

@@ -27,7 +27,7 @@ static void check_list(const char *const *expressions, const char *expected)
 	json_t *filter;
 	char *text;
 
-	ck_assert_msg(filter_for_list(&a, &filter, &err) == STATUS_OK, "%s: %s", *expressions,
+	ck_assert_msg(filter_parse(&a, &filter, &err) == STATUS_OK, "%s: %s", *expressions,
 		      err.message);
 	text = json_dumps(filter, JSON_COMPACT | JSON_SORT_KEYS);
 	ck_assert_str_eq(text, expected);
@@ -63,27 +63,31 @@ START_TEST(malformed_ones_are_refused)
 
 	for (int i = 0; bad[i]; i++) {
 		struct arguments a = given((const char *const[]){bad[i], NULL});
-		ck_assert_msg(filter_for_list(&a, &filter, &err) == STATUS_INVALID_ARGUMENT,
+		ck_assert_msg(filter_parse(&a, &filter, &err) == STATUS_INVALID_ARGUMENT,
 			      "'%s'", bad[i]);
 	}
 }
 END_TEST
 
-START_TEST(search_takes_one_a_field)
+START_TEST(where_is_a_filter_in_json)
 {
-	struct arguments one = given((const char *const[]){"a>=1", "b=x", NULL}), two;
+	static const struct flag where_flag = {"where", 'w', "JSON", ""};
+	struct given_flag flags[] = {{&filter_flag, "a=1"},
+				     {&where_flag, "{\"$or\":[{\"b\":2},{\"c\":3}]}"}};
+	struct arguments a = {.flags = flags, .flag_count = 2};
 	struct error err;
-	json_t *filters;
+	json_t *filter;
 	char *text;
 
-	ck_assert_int_eq(filter_for_search(&one, &filters, &err), STATUS_OK);
-	text = json_dumps(filters, JSON_COMPACT | JSON_SORT_KEYS);
-	ck_assert_str_eq(text, "{\"a\":{\"operator\":\"OP_GREATER_EQUAL\",\"value\":1},"
-			       "\"b\":{\"operator\":\"OP_EQUALS\",\"value\":\"x\"}}");
+	ck_assert_int_eq(filter_parse(&a, &filter, &err), STATUS_OK);
+	text = json_dumps(filter, JSON_COMPACT | JSON_SORT_KEYS);
+	ck_assert_str_eq(text, "{\"$and\":[{\"$or\":[{\"b\":2},{\"c\":3}]}],\"a\":{\"eq\":1}}");
 	free(text);
-	json_decref(filters);
-	two = given((const char *const[]){"a>=1", "a<2", NULL});
-	ck_assert_int_eq(filter_for_search(&two, &filters, &err), STATUS_INVALID_ARGUMENT);
+	json_decref(filter);
+	flags[1].value = "[1]";
+	ck_assert_int_eq(filter_parse(&a, &filter, &err), STATUS_INVALID_ARGUMENT);
+	flags[1].value = "{";
+	ck_assert_int_eq(filter_parse(&a, &filter, &err), STATUS_INVALID_ARGUMENT);
 }
 END_TEST
 
@@ -91,5 +95,5 @@ int main(void)
 {
 	return suite_run("filter", NULL, NULL,
 			 (const TTest *const[]){every_operator, malformed_ones_are_refused,
-						search_takes_one_a_field, NULL});
+						where_is_a_filter_in_json, NULL});
 }

@@ -150,16 +150,29 @@ static inline const char *fixture_find(struct query *q)
 	return arena_strdup(&f.arena, strbuf_str(&ids));
 }
 
-static inline const char *fixture_explain(struct query *q)
+static inline struct store_cost fixture_cost(struct query *q, enum store_step step,
+					     int64_t max_records)
 {
-	AUTO_STRBUF plan = STRBUF_INIT;
 	struct store_reader *reader;
+	struct store_cost cost;
 	struct error err;
 
 	query_finish(q);
 	ck_assert_int_eq(store_take_reader(f.store, &reader, &err), STATUS_OK);
-	ck_assert_int_eq(store_explain(reader, q, &plan, &err), STATUS_OK);
+	enum status status = store_explain(reader, q, step, max_records, &f.arena, &cost, &err);
+	ck_assert_msg(status == STATUS_OK, "%s", err.message);
 	store_give_reader(f.store, reader);
+	return cost;
+}
+
+/* The plan of the page, a line a step. */
+static inline const char *fixture_explain(struct query *q)
+{
+	AUTO_STRBUF plan = STRBUF_INIT;
+	const struct store_cost cost = fixture_cost(q, STORE_STEP_PAGE, 0);
+
+	for (size_t i = 0; i < cost.plan_count; i++)
+		strbuf_addf(&plan, "%s\n", cost.plan[i]);
 	return arena_strdup(&f.arena, strbuf_str(&plan));
 }
 

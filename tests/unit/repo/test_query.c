@@ -257,6 +257,131 @@ START_TEST(conditions_that_are_none)
 }
 END_TEST
 
+static void begin(struct query *q, enum query_join join)
+{
+	struct error err;
+
+	ck_assert_int_eq(query_begin_group(q, join, "filter", &err), STATUS_OK);
+}
+
+START_TEST(groups)
+{
+	struct query *q = fixture_query();
+
+	begin(q, QUERY_ANY);
+	fixture_where_text(q, "name", QUERY_EQUALS, "apple");
+	begin(q, QUERY_ALL);
+	fixture_where_number(q, "schema_version", QUERY_LESS, 0);
+	fixture_where_text(q, "indexed_fields", QUERY_EQUALS, "x");
+	query_end_group(q);
+	query_end_group(q);
+	ck_assert_str_eq(fixture_find(q), "a d");
+	/* What is absent makes a comparison false, never unknown. */
+	q = fixture_query();
+	begin(q, QUERY_NOT);
+	fixture_where_text(q, "metadata.labels.k", QUERY_GREATER, "one");
+	query_end_group(q);
+	ck_assert_str_eq(fixture_find(q), "a b d");
+	q = fixture_query();
+	begin(q, QUERY_NOT);
+	begin(q, QUERY_NOT);
+	fixture_where_text(q, "metadata.labels.k", QUERY_NOT_EQUALS, "one");
+	query_end_group(q);
+	query_end_group(q);
+	ck_assert_str_eq(fixture_find(q), "b c d");
+	q = fixture_query();
+	begin(q, QUERY_ANY);
+	query_end_group(q);
+	ck_assert_str_eq(fixture_find(q), "");
+}
+END_TEST
+
+START_TEST(an_or_of_indexed_fields_uses_their_indexes)
+{
+	struct query *q = fixture_query();
+	struct store_cost cost;
+
+	begin(q, QUERY_ANY);
+	fixture_where_text(q, "name", QUERY_EQUALS, "apple");
+	fixture_where_number(q, "schema_version", QUERY_EQUALS, 2);
+	query_end_group(q);
+	cost = fixture_cost(q, STORE_STEP_COUNT, 100);
+	ck_assert_uint_eq(cost.index_count, 2);
+	ck_assert(!cost.scans_all);
+	ck_assert_int_eq(cost.estimated, 2);
+	ck_assert_int_eq(cost.scanned, 2);
+	ck_assert_int_eq(cost.matched, 2);
+}
+END_TEST
+
+START_TEST(groups_are_bounded)
+{
+	struct query *q = fixture_query();
+	struct error err;
+
+	for (int i = 0; i < QUERY_MAX_DEPTH; i++)
+		begin(q, i % 2 ? QUERY_NOT : QUERY_ANY);
+	ck_assert_int_eq(query_begin_group(q, QUERY_ALL, "filter", &err),
+			 STATUS_INVALID_ARGUMENT);
+	q = fixture_query();
+	for (int i = 0; i < QUERY_MAX_CONDITIONS; i++) {
+		begin(q, QUERY_ALL);
+		query_end_group(q);
+	}
+	ck_assert_str_eq(fixture_find(q), "a b c d");
+	ck_assert_int_eq(query_begin_group(q, QUERY_ALL, "filter", &err),
+			 STATUS_INVALID_ARGUMENT);
+}
+END_TEST
+
+START_TEST(costs)
+{
+	struct query *q = fixture_query();
+	struct store_cost cost;
+	struct error err;
+
+	fixture_where_text(q, "indexed_fields", QUERY_EQUALS, "y");
+	cost = fixture_cost(q, STORE_STEP_COUNT, 100);
+	ck_assert(cost.scans_all);
+	ck_assert_uint_eq(cost.index_count, 0);
+	ck_assert_int_eq(cost.estimated, 4);
+	ck_assert_int_eq(cost.scanned, 4);
+	ck_assert_int_eq(cost.matched, 1);
+	ck_assert(!cost.is_cut_off);
+	cost = fixture_cost(q, STORE_STEP_COUNT, 2);
+	ck_assert(cost.is_cut_off);
+	ck_assert_int_eq(cost.scanned, 2);
+	cost = fixture_cost(q, STORE_STEP_COUNT, 0);
+	ck_assert_int_eq(cost.scanned, 0);
+	/* The query itself goes on working on the same connection. */
+	ck_assert_str_eq(fixture_find(q), "b");
+
+	q = fixture_query();
+	fixture_where_text(q, "name", QUERY_EQUALS, "apple");
+	fixture_where_text(q, "indexed_fields", QUERY_EQUALS, "y");
+	ck_assert_int_eq(query_set_order(q, "server_endpoint", &err), STATUS_OK);
+	cost = fixture_cost(q, STORE_STEP_PAGE, 100);
+	ck_assert_str_eq(cost.indexes[0], "name");
+	ck_assert(cost.sorts);
+	ck_assert_int_eq(cost.estimated, 1);
+	ck_assert_int_eq(cost.scanned, 1);
+	ck_assert_int_eq(cost.matched, 0);
+
+	/* A page that is full ends the work. */
+	q = fixture_query();
+	q->limit = 2;
+	cost = fixture_cost(q, STORE_STEP_PAGE, 100);
+	ck_assert_int_eq(cost.estimated, 2);
+	ck_assert_int_eq(cost.scanned, 2);
+	q = fixture_query();
+	query_set_text(q, "banana", false);
+	cost = fixture_cost(q, STORE_STEP_PAGE, 100);
+	ck_assert(cost.uses_text);
+	ck_assert_int_eq(cost.estimated, 1);
+	ck_assert_int_eq(cost.scanned, 1);
+}
+END_TEST
+
 START_TEST(hostile_text_is_only_text)
 {
 	static const char *const texts[] = {
@@ -303,6 +428,7 @@ START_TEST(the_order_of_conditions_does_not_matter)
 	strbuf_reset(&two);
 	p = fixture_query();
 	fixture_where_text(p, "name", QUERY_NOT_EQUALS, "x");
+	query_finish(p);
 	query_fingerprint(p, &two);
 	ck_assert_str_ne(strbuf_str(&one), strbuf_str(&two));
 }
@@ -310,10 +436,12 @@ END_TEST
 
 int main(void)
 {
-	return suite_run("repo/query", setup, fixture_close,
-			 (const TTest *const[]){
-				 comparisons, absence, lists, in_a_list_of_values,
-				 indexes_are_used, pages_in_every_order, orders_that_are_none,
-				 conditions_that_are_none, hostile_text_is_only_text,
-				 the_order_of_conditions_does_not_matter, NULL});
+	return suite_run(
+		"repo/query", setup, fixture_close,
+		(const TTest *const[]){comparisons, absence, lists, in_a_list_of_values,
+				       indexes_are_used, pages_in_every_order,
+				       orders_that_are_none, conditions_that_are_none, groups,
+				       an_or_of_indexed_fields_uses_their_indexes,
+				       groups_are_bounded, costs, hostile_text_is_only_text,
+				       the_order_of_conditions_does_not_matter, NULL});
 }

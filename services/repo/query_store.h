@@ -1,0 +1,31 @@
+/* Queries as SQL text; for *_store.c files alone. */
+#ifndef SERVICES_REPO_QUERY_STORE_H
+#define SERVICES_REPO_QUERY_STORE_H
+
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+struct query;
+struct rendering;
+struct store;
+struct store_reader;
+
+/* " FROM ... WHERE ...", with all that records must be but for the page's position. */
+void render_where(struct rendering *r, const struct query *q);
+
+/* The statement that finds a page. */
+void render_query(struct rendering *r, const struct store *store, const struct query *q);
+
+/*
+ * What a failed step of a query means: database_error(), or INVALID_ARGUMENT for an
+ * FTS expression that a user wrote wrong.
+ */
+enum status query_error(struct store_reader *reader, const struct query *q, int code,
+			struct error *err);
+
+/* The counter that every group updates. */
+enum status read_record_count(struct store_reader *reader, int64_t *ret,
+			      struct error *err) MUST_CHECK;
+
+#endif
