@@ -211,8 +211,10 @@ CLIENT_SRC := \
 	common/client/dispatch_records.c \
 	common/client/dispatcher_client.c \
 	common/client/registry_client.c \
+	common/client/registry_watch.c \
 	common/client/repo_client.c \
 	common/client/type_cache.c \
+	common/client/type_follower.c \
 	common/client/workflow_expression.c \
 	common/client/workflow_records.c
 

@@ -55,6 +55,24 @@ enum status registry_client_descriptors_of_namespace(struct rpc_channel *registr
 	return get_descriptors(registry, &request, options, arena, ret_changed, ret, err);
 }
 
+enum status registry_client_version(struct rpc_channel *registry, const char *ns,
+				    const struct rpc_options *options, int64_t *ret_version,
+				    struct error *err)
+{
+	struct registry_descriptors found;
+	struct arena arena;
+	enum status status;
+
+	arena_init(&arena, 0);
+	/* A file that is everywhere, and next to nothing. */
+	status = registry_client_descriptors_of_symbol(registry, ns, "google.protobuf.Empty",
+						       options, &arena, &found, err);
+	if (status == STATUS_OK)
+		*ret_version = found.version;
+	arena_release(&arena);
+	return status;
+}
+
 enum status registry_client_validate_method(struct rpc_channel *registry, const char *ns,
 					    const char *service, const char *method,
 					    const struct rpc_options *options,

@@ -44,6 +44,11 @@ enum status registry_client_descriptors_of_namespace(struct rpc_channel *registr
 						     struct registry_descriptors *ret,
 						     struct error *err) MUST_CHECK;
 
+/* The version of @ns: 0 when nothing ever was registered in it. */
+enum status registry_client_version(struct rpc_channel *registry, const char *ns,
+				    const struct rpc_options *options, int64_t *ret_version,
+				    struct error *err) MUST_CHECK;
+
 /* Is service/method registered in @ns? *ret_reason says why not (""). */
 enum status registry_client_validate_method(struct rpc_channel *registry, const char *ns,
 					    const char *service, const char *method,

@@ -1,30 +1,18 @@
 #include "common/client/type_cache.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/map.h"
 #include "common/client/registry_client.h"
+#include "common/client/type_cache_inside.h"
 #include "common/reflect/builtin.h"
 #include "common/reflect/pool.h"
 
-struct space {
-	pthread_mutex_t asking; /* one question at a time; taken before types.mu */
-	struct pool *pool;      /* this and below: types.mu */
-	int64_t version;        /* written under both locks, read under either */
-	uint64_t asked_ns;      /* when the registry last answered; 0: never */
-	unsigned users;         /* who are at it now */
-};
-
-struct type_cache {
-	struct rpc_channel *registry;
-	struct pool *builtins;
-	pthread_mutex_t mu;
-	struct map spaces; /* namespace -> struct space, owned */
-};
+enum { CATCH_UP_MS = 1000 }; /* what a follower may take to bring what the registry has */
 
 struct type_cache *type_cache_new(struct rpc_channel *registry)
 {
@@ -37,12 +25,14 @@ struct type_cache *type_cache_new(struct rpc_channel *registry)
 	pool_unref(empty);
 	t->registry = registry;
 	pthread_mutex_init(&t->mu, NULL);
+	pthread_cond_init(&t->changed, NULL);
+	type_follower_start(t);
 	return t;
 }
 
 static void free_space(void *p)
 {
-	struct space *s = p;
+	struct type_space *s = p;
 
 	pool_unref(s->pool);
 	pthread_mutex_destroy(&s->asking);
@@ -53,21 +43,42 @@ void type_cache_free(struct type_cache *t)
 {
 	if (!t)
 		return;
+	type_follower_stop(t);
 	map_release(&t->spaces, free_space);
 	pool_unref(t->builtins);
+	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->mu);
 	free(t);
 }
 
-/* Forget the namespace that was asked for the longest ago and that nobody is at. */
+bool type_cache_wait(struct type_cache *t, uint64_t deadline_ns)
+{
+	const uint64_t now = clock_monotonic_ns();
+	struct timespec until;
+
+	if (now >= deadline_ns)
+		return false;
+	/* Conditions know the calendar's clock alone. */
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)((deadline_ns - now) / 1000000000);
+	until.tv_nsec += (long)((deadline_ns - now) % 1000000000);
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&t->changed, &t->mu, &until);
+	return true;
+}
+
+/* Forget the namespace that was used the longest ago and that nobody is at. */
 static void make_room(struct type_cache *t)
 {
 	const struct map_entry *oldest = NULL;
 
 	map_for_each (&t->spaces, entry) {
-		const struct space *s = entry->value;
+		const struct type_space *s = entry->value;
 		if (!s->users &&
-		    (!oldest || s->asked_ns < ((struct space *)oldest->value)->asked_ns))
+		    (!oldest || s->used_ns < ((struct type_space *)oldest->value)->used_ns))
 			oldest = entry;
 	}
 	if (oldest)
@@ -75,9 +86,9 @@ static void make_room(struct type_cache *t)
 }
 
 /* Pairs with space_leave(). NULL: too many namespaces are asked for at once. */
-static struct space *space_enter(struct type_cache *t, const char *ns)
+static struct type_space *space_enter(struct type_cache *t, const char *ns)
 {
-	struct space *s;
+	struct type_space *s;
 
 	pthread_mutex_lock(&t->mu);
 	s = map_get(&t->spaces, ns);
@@ -90,25 +101,29 @@ static struct space *space_enter(struct type_cache *t, const char *ns)
 		s->version = -1;
 		map_put(&t->spaces, ns, s);
 	}
-	if (s)
+	if (s) {
 		s->users++;
+		s->used_ns = clock_monotonic_ns();
+	}
 	pthread_mutex_unlock(&t->mu);
 	return s;
 }
 
-static void space_leave(struct type_cache *t, struct space *s)
+static void space_leave(struct type_cache *t, struct type_space *s)
 {
 	pthread_mutex_lock(&t->mu);
 	s->users--;
 	pthread_mutex_unlock(&t->mu);
 }
 
-static struct pool *known(struct type_cache *t, struct space *s, int max_age_ms,
+static struct pool *known(struct type_cache *t, struct type_space *s, int max_age_ms,
 			  bool *ret_fresh)
 {
 	struct pool *pool;
 
 	pthread_mutex_lock(&t->mu);
+	if (s->is_followed && max_age_ms == TYPE_CACHE_FRESH_MS)
+		max_age_ms = TYPE_CACHE_FOLLOWED_MS;
 	*ret_fresh = s->asked_ns &&
 		     clock_monotonic_ns() - s->asked_ns < (uint64_t)max_age_ms * 1000000;
 	pool = pool_ref(s->pool);
@@ -116,49 +131,116 @@ static struct pool *known(struct type_cache *t, struct space *s, int max_age_ms,
 	return pool;
 }
 
-/* Replace what is known; the whole namespace comes at once. */
-static enum status take(struct type_cache *t, struct space *s,
-			const struct registry_descriptors *found, bool changed,
-			struct error *err)
-{
-	struct pool *pool = NULL, *old = NULL;
-	enum status status = STATUS_OK;
+/* ------------------------------------------------------------------- asking */
 
-	if (changed)
-		status = pool_extend_set(t->builtins, found->file_descriptor_set, &pool, err);
-	if (status != STATUS_OK)
-		return status;
+/* What the registry answered to who had @before; the follower may have been faster. */
+static void put(struct type_cache *t, struct type_space *s, int64_t before, int64_t version,
+		struct pool *pool)
+{
 	pthread_mutex_lock(&t->mu);
-	if (changed) {
-		old = s->pool;
+	if (s->version == before || s->version < version) {
+		struct pool *old = s->pool;
 		s->pool = pool;
-		s->version = found->version;
+		s->version = version;
+		pool = old;
+		if (before <= 0 && version > 0)
+			type_follower_renew(t);
+		pthread_cond_broadcast(&t->changed);
 	}
 	s->asked_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&t->mu);
-	pool_unref(old);
-	return STATUS_OK;
+	pool_unref(pool);
 }
 
-static enum status ask(struct type_cache *t, struct space *s, const char *ns,
-		       const struct rpc_options *options, struct error *err)
+static void still_current(struct type_cache *t, struct type_space *s)
+{
+	pthread_mutex_lock(&t->mu);
+	s->asked_ns = clock_monotonic_ns();
+	pthread_mutex_unlock(&t->mu);
+}
+
+/* The whole namespace comes at once, unless it is what is known. */
+static enum status ask_for_all(struct type_cache *t, struct type_space *s, const char *ns,
+			       const struct rpc_options *options, struct error *err)
 {
 	struct registry_descriptors found;
+	struct pool *pool = NULL;
 	struct arena arena;
+	int64_t before;
 	bool changed;
 	enum status status;
 
+	pthread_mutex_lock(&t->mu);
+	before = s->version;
+	pthread_mutex_unlock(&t->mu);
 	arena_init(&arena, 0);
-	status = registry_client_descriptors_of_namespace(t->registry, ns, s->version, options,
+	status = registry_client_descriptors_of_namespace(t->registry, ns, before, options,
 							  &arena, &changed, &found, err);
-	if (status == STATUS_OK)
-		status = take(t, s, &found, changed, err);
+	if (status == STATUS_OK && !changed)
+		still_current(t, s);
+	else if (status == STATUS_OK)
+		status = pool_extend_set(t->builtins, found.file_descriptor_set, &pool, err);
+	if (pool)
+		put(t, s, before, found.version, pool);
 	arena_release(&arena);
 	return status;
 }
 
+/* Wait for the follower to bring @version. False: it does not. */
+static bool wait_for_version(struct type_cache *t, struct type_space *s, int64_t version)
+{
+	const uint64_t until_ns = clock_monotonic_ns() + CATCH_UP_MS * 1000000ull;
+	bool has_come;
+
+	pthread_mutex_lock(&t->mu);
+	while (s->is_followed && s->version < version && type_cache_wait(t, until_ns))
+		;
+	has_come = s->version >= version;
+	if (has_come)
+		s->asked_ns = clock_monotonic_ns();
+	else if (s->is_followed)
+		type_follower_renew(t); /* it is told of nothing any more */
+	pthread_mutex_unlock(&t->mu);
+	return has_come;
+}
+
+static bool is_followed(struct type_cache *t, struct type_space *s)
+{
+	bool followed;
+
+	pthread_mutex_lock(&t->mu);
+	followed = s->is_followed;
+	pthread_mutex_unlock(&t->mu);
+	return followed;
+}
+
+/* Of what is followed only the version is asked for: what changed is on its way. */
+static enum status ask(struct type_cache *t, struct type_space *s, const char *ns,
+		       const struct rpc_options *options, struct error *err)
+{
+	enum status status;
+	int64_t version;
+
+	if (!is_followed(t, s))
+		return ask_for_all(t, s, ns, options, err);
+	status = registry_client_version(t->registry, ns, options, &version, err);
+	if (status != STATUS_OK || wait_for_version(t, s, version))
+		return status;
+	return ask_for_all(t, s, ns, options, err);
+}
+
+static bool is_known(struct type_cache *t, struct type_space *s)
+{
+	bool known;
+
+	pthread_mutex_lock(&t->mu);
+	known = s->version >= 0;
+	pthread_mutex_unlock(&t->mu);
+	return known;
+}
+
 /* Not older than @max_age_ms; who waits for another's question uses its answer. */
-static enum status snapshot_of(struct type_cache *t, struct space *s, const char *ns,
+static enum status snapshot_of(struct type_cache *t, struct type_space *s, const char *ns,
 			       int max_age_ms, const struct rpc_options *options,
 			       struct pool **ret_pool, struct error *err)
 {
@@ -178,7 +260,7 @@ static enum status snapshot_of(struct type_cache *t, struct space *s, const char
 		}
 		pthread_mutex_unlock(&s->asking);
 	}
-	if (status != STATUS_OK && s->version < 0) {
+	if (status != STATUS_OK && !is_known(t, s)) {
 		pool_unref(pool);
 		return status;
 	}
@@ -191,7 +273,7 @@ static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms
 			    const struct rpc_options *options, struct pool **ret_pool,
 			    struct error *err)
 {
-	struct space *s = space_enter(t, ns);
+	struct type_space *s = space_enter(t, ns);
 	enum status status;
 
 	if (!s)

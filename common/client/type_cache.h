@@ -1,6 +1,10 @@
 /*
- * What the registry knows, by namespace: pools kept current by version. Blocks
- * while it asks; one question at a time for a namespace. Thread-safe.
+ * What the registry knows, by namespace: pools that follow it. The first who needs
+ * a namespace asks for it and waits; from then on a thread watches the registry
+ * and puts what changes into the pool, usually within milliseconds. While the
+ * registry cannot be watched, pools are asked for anew when they are older than
+ * a second; while it cannot be asked either, they are used as they are.
+ * One question at a time for a namespace. Thread-safe.
  */
 #ifndef COMMON_CLIENT_TYPE_CACHE_H
 #define COMMON_CLIENT_TYPE_CACHE_H
@@ -14,6 +18,7 @@ struct type_cache;
 
 enum {
 	TYPE_CACHE_FRESH_MS = 1000,       /* a pool asked for so recently is used as it is */
+	TYPE_CACHE_FOLLOWED_MS = 10000,   /* the same while it is watched: should nobody tell */
 	TYPE_CACHE_MISS_MS = 20,          /* after a miss: it was not asked for just now */
 	TYPE_CACHE_MAX_NAMESPACES = 1024, /* kept at once */
 };
@@ -23,7 +28,7 @@ struct type_cache *type_cache_new(struct rpc_channel *registry);
 void type_cache_free(struct type_cache *t);
 
 /*
- * The pool of @ns, at most TYPE_CACHE_FRESH_MS old, as a new reference.
+ * The pool of @ns as far as it is known here, as a new reference.
  * UNAVAILABLE: the registry cannot be asked, and nothing is known yet.
  */
 enum status type_cache_snapshot(struct type_cache *t, const char *ns,

@@ -88,6 +88,11 @@ void rpc_stream_free(struct rpc_stream *s)
 	free(s);
 }
 
+void rpc_stream_cancel(struct rpc_stream *s)
+{
+	grpc_call_cancel(s->out.core, NULL);
+}
+
 bool rpc_stream_send(struct rpc_stream *s, struct bytes message)
 {
 	grpc_byte_buffer *payload = rpc_payload_of_bytes(message);

@@ -26,6 +26,12 @@ enum status rpc_stream_open(struct rpc_channel *channel, const char *path,
 void rpc_stream_free(struct rpc_stream *s);
 
 /*
+ * End the call now: whoever waits for it goes on, and receives CANCELLED. Any
+ * thread, as long as the stream is not freed.
+ */
+void rpc_stream_cancel(struct rpc_stream *s);
+
+/*
  * Send, and wait until flow control has taken it. False: the call is over, and
  * rpc_stream_receive() tells why.
  */
