@@ -131,7 +131,7 @@ BASE_SRC := \
 REFLECT_SRC := \
 	common/reflect/builtin.c \
 	common/reflect/calendar.c \
-	common/reflect/comment.c \
+	common/reflect/comments.c \
 	common/reflect/compat.c \
 	common/reflect/compat_default.c \
 	common/reflect/compat_enum.c \
@@ -164,8 +164,11 @@ REFLECT_SRC := \
 	common/reflect/reserved.c \
 	common/reflect/rules.c \
 	common/reflect/scan.c \
+	common/reflect/schema.c \
+	common/reflect/schema_types.c \
 	common/reflect/scope.c \
 	common/reflect/search.c \
+	common/reflect/skeleton.c \
 	common/reflect/trie.c \
 	common/reflect/validate.c \
 	common/reflect/wire.c
@@ -361,6 +364,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_pool.c \
 	tests/unit/reflect/test_proto_text.c \
+	tests/unit/reflect/test_schema.c \
 	tests/unit/reflect/test_search.c \
 	tests/unit/reflect/test_wire.c \
 	tests/unit/registry/test_catalog.c \
@@ -393,9 +397,11 @@ TEST_SUPPORT_SRC := \
 	tests/support/bare_server.c \
 	tests/support/echo_service.c \
 	tests/support/metadata.c \
+	tests/support/random_message.c \
 	tests/support/relay_server.c \
 	tests/support/stream_client.c \
 	tests/support/suite.c \
+	tests/support/types.c \
 	tests/unit/reflect/fixture.c \
 	tests/unit/registry/testdir.c
 
@@ -406,7 +412,8 @@ TEST_PROGRAMS := \
 	tests/bench/load.c \
 	tests/bench/raw_sqlite.c \
 	tests/compat/findings.c \
-	tests/conformance/testee.c
+	tests/conformance/testee.c \
+	tests/schema/messages.c
 
 # tests/fuzz/<name>.c: what is done with any bytes.
 FUZZ_TARGETS := \
@@ -527,8 +534,8 @@ $(OBJ)/%.o: %.cc $(STAMP) | $(GEN)/types.stamp
 $(OBJ)/common/reflect/builtin.o: $(FDS)
 $(OBJ)/common/reflect/builtin.o: CPPFLAGS += -DBUILTIN_FDS='"$(FDS)"'
 
-$(OBJ)/tests/fuzz/fuzz.o: $(TYPES_FDS)
-$(OBJ)/tests/fuzz/fuzz.o: CPPFLAGS += -DTYPES_FDS='"$(TYPES_FDS)"'
+$(OBJ)/tests/support/types.o: $(TYPES_FDS)
+$(OBJ)/tests/support/types.o: CPPFLAGS += -DTYPES_FDS='"$(TYPES_FDS)"'
 
 define module_rules
 $(LIB)/lib$(1).a: $(call obj,$($(1)_SRC)) $(STAMP) Makefile
@@ -567,6 +574,7 @@ $(BIN)/unit/%: $(OBJ)/tests/unit/%.o $(LIB)/libsupport.a $(DAEMONS:%=$(LIB)/lib%
 TEST_PROGRAM_BIN := $(TEST_PROGRAMS:%.c=$(BIN)/%)
 $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 	$(link)
+$(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
 # libFuzzer, or what replays files.
 ifeq ($(SANITIZE),fuzzer)
@@ -579,6 +587,7 @@ FUZZ_BIN  := $(FUZZ_TARGETS:%=$(BIN)/tests/fuzz/%)
 $(BIN)/tests/fuzz/differential: $(CPP_ORACLE)
 $(BIN)/tests/fuzz/differential: LDLIBS += -lprotobuf
 $(FUZZ_BIN): $(BIN)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/fuzz.o \
+		$(OBJ)/tests/support/types.o \
 		$(OBJ)/tests/fuzz/replay.o $(FUZZ_LIBS)
 	@mkdir -p $(@D)
 	$(say) LINK $@
@@ -610,9 +619,9 @@ run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctr
 run: all
 	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
 
-.PHONY: test test-unit test-compat test-fuzz test-daemon test-docs
-test: ## unit tests, breaking changes against buf, fuzzing's inputs, end-to-end tests, README's commands
-test: test-unit test-compat test-fuzz test-daemon test-docs
+.PHONY: test test-unit test-compat test-schema test-fuzz test-daemon test-docs
+test: ## unit tests, oracles (buf, ajv), fuzzing's inputs, end-to-end tests, README's commands
+test: test-unit test-compat test-schema test-fuzz test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
@@ -637,6 +646,10 @@ test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/docs/run.py README.md
+
+test-schema: ## JSON Schemas of messages, with ajv as the oracle
+test-schema: $(BIN)/tests/schema/messages
+	$(Q)tests/schema/run.sh $(O) $(BIN)/tests/schema/messages
 
 test-fuzz: ## what fuzzing found and started from, once more (T=target)
 test-fuzz: $(FUZZ_BIN)

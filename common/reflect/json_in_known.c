@@ -29,7 +29,7 @@ bool json_read_time(struct json_reader *r, const struct pool_message *m)
 	return true;
 }
 
-/* "a,fooBar" is the paths "a" and "foo_bar". */
+/* "a,fooBar" is the paths "a" and "foo_bar". Between two commas there is no path. */
 bool json_read_field_mask(struct json_reader *r)
 {
 	struct bytes text;
@@ -37,8 +37,11 @@ bool json_read_field_mask(struct json_reader *r)
 
 	if (!json_lex_string(&r->lex, &text))
 		return json_read_malformed(r);
-	while (i < text.size) {
-		size_t mark = wire_open(r->out, 1);
+	for (; i < text.size; i++) {
+		size_t mark;
+		if (text.data[i] == ',')
+			continue;
+		mark = wire_open(r->out, 1);
 		for (; i < text.size && text.data[i] != ','; i++) {
 			char c = (char)text.data[i];
 			if (c == '_')
@@ -51,7 +54,6 @@ bool json_read_field_mask(struct json_reader *r)
 			strbuf_addch(r->out, c);
 		}
 		wire_close(r->out, mark);
-		i++;
 	}
 	return true;
 }
@@ -181,9 +183,7 @@ static bool read_any_parts(struct json_reader *r, struct any_parts *parts, const
 		return false;
 	if (!parts->url)
 		return json_read_fail(r, "an Any needs an \"@type\"");
-	type = strchr(parts->url, '/')
-		       ? pool_message_of_url(r->pool, parts->url, parts->url_len)
-		       : NULL;
+	type = pool_message_of_url(r->pool, parts->url, parts->url_len);
 	if (!type)
 		return json_read_fail(r, "the type %.200s is not known", parts->url);
 	after = r->lex.at;

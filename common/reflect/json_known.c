@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/utf8.h"
 #include "common/reflect/calendar.h"
 #include "common/reflect/decode.h"
 #include "common/reflect/json_writer.h"
@@ -121,6 +122,8 @@ static bool put_mask_path(char **out, struct bytes path)
 {
 	char *p = *out;
 
+	if (!path.size)
+		return false;
 	for (size_t i = 0; i < path.size; i++) {
 		const char c = (char)path.data[i];
 
@@ -128,7 +131,7 @@ static bool put_mask_path(char **out, struct bytes path)
 			if (++i == path.size || path.data[i] < 'a' || path.data[i] > 'z')
 				return false;
 			*p++ = (char)(path.data[i] - 'a' + 'A');
-		} else if (c >= 'A' && c <= 'Z') {
+		} else if ((c >= 'A' && c <= 'Z') || c == ',') {
 			return false;
 		} else {
 			*p++ = c;
@@ -148,8 +151,13 @@ static enum status write_field_mask(struct json_writer *w, const struct pool_mes
 
 	if (status != STATUS_OK)
 		return status;
-	for (size_t i = first; i < w->scan.count; i++)
-		size += w->scan.entries[i].value + 1;
+	for (size_t i = first; i < w->scan.count; i++) {
+		const struct scan_entry *e = &w->scan.entries[i];
+
+		if (!utf8_valid((const char *)e->data, (size_t)e->value))
+			return json_not_utf8(w);
+		size += e->value + 1;
+	}
 	p = text = arena_alloc(&w->scan.arena, size);
 	for (size_t i = first; i < w->scan.count && fits; i++) {
 		const struct scan_entry *e = &w->scan.entries[i];
@@ -160,9 +168,8 @@ static enum status write_field_mask(struct json_writer *w, const struct pool_mes
 	}
 	w->scan.count = first;
 	if (!fits)
-		return json_no_form(w, "a FieldMask path is not in lower snake case");
-	if (!json_sink_string(&w->sink, bytes_of(text, (size_t)(p - text))))
-		return json_no_form(w, "a FieldMask path is not valid UTF-8");
+		return json_no_form(w, "a FieldMask path is empty, or not in lower snake case");
+	(void)json_sink_string(&w->sink, bytes_of(text, (size_t)(p - text))); /* it is UTF-8 */
 	return STATUS_OK;
 }
 
@@ -254,8 +261,7 @@ static enum status write_opaque_any(struct json_writer *w, struct bytes url,
 		json_sink_open(&w->sink, JSON_OBJECT, url.size + content.size * 3 / 2 + 16);
 
 	json_sink_plain_key(&w->sink, "@type");
-	if (!json_sink_string(&w->sink, url))
-		json_sink_null(&w->sink);
+	(void)json_sink_string(&w->sink, url); /* it is UTF-8 */
 	json_sink_plain_key(&w->sink, "@bytes");
 	json_sink_base64(&w->sink, content);
 	json_sink_close(&w->sink, JSON_OBJECT, mark);
@@ -270,9 +276,7 @@ static enum status write_resolved_any(struct json_writer *w, const struct pool_m
 	enum status status = STATUS_OK;
 
 	json_sink_plain_key(&w->sink, "@type");
-	if (!json_sink_string(&w->sink, url))
-		return error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
-				 "a type_url is not valid UTF-8");
+	(void)json_sink_string(&w->sink, url); /* it is UTF-8 */
 	status = write_any_content(w, type, content);
 	if (status == STATUS_OK)
 		json_sink_close(&w->sink, JSON_OBJECT, mark);
@@ -294,6 +298,8 @@ static enum status write_any(struct json_writer *w, const struct pool_message *m
 	url = bytes_of(any.data[0] ? any.data[0] : (const uint8_t *)"", (size_t)any.value[0]);
 	content =
 		bytes_of(any.data[1] ? any.data[1] : (const uint8_t *)"", (size_t)any.value[1]);
+	if (!utf8_valid((const char *)url.data, url.size))
+		return json_not_utf8(w);
 	if (!url.size && !content.size) {
 		json_sink_close(&w->sink, JSON_OBJECT,
 				json_sink_open(&w->sink, JSON_OBJECT, 0));

@@ -22,6 +22,11 @@ enum status json_no_form(struct json_writer *w, const char *fmt, ...)
 	return error_set(w->scan.err, STATUS_INVALID_ARGUMENT, "%s", message);
 }
 
+enum status json_not_utf8(struct json_writer *w)
+{
+	return error_set(w->scan.err, STATUS_INVALID_ARGUMENT, "a string is not valid UTF-8");
+}
+
 static void write_enum(struct json_writer *w, const struct pool_enum *e, uint64_t value)
 {
 	const struct pool_enum_value *v;
@@ -37,11 +42,14 @@ static void write_enum(struct json_writer *w, const struct pool_enum *e, uint64_
 		json_sink_int(&w->sink, (int32_t)value, false);
 }
 
-static enum status write_string(struct json_writer *w, struct bytes text)
+/* In proto2 such a string is valid, and has no JSON form; in proto3 it is not. */
+static enum status write_string(struct json_writer *w, const struct pool_field *f,
+				struct bytes text)
 {
 	if (json_sink_string(&w->sink, text))
 		return STATUS_OK;
-	return json_no_form(w, "a string is not valid UTF-8");
+	return f->check_utf8 ? json_not_utf8(w)
+			     : json_no_form(w, "a string is not valid UTF-8");
 }
 
 static void write_double(struct json_writer *w, uint64_t bits)
@@ -103,7 +111,7 @@ enum status json_write_value(struct json_writer *w, const struct pool_field *f, 
 		write_enum(w, f->type_enum, value);
 		return STATUS_OK;
 	case POOL_TYPE_STRING:
-		return write_string(w, bytes_of(data, (size_t)value));
+		return write_string(w, f, bytes_of(data, (size_t)value));
 	case POOL_TYPE_BYTES:
 		json_sink_base64(s, bytes_of(data, (size_t)value));
 		return STATUS_OK;
@@ -212,9 +220,8 @@ static enum status write_item(struct json_writer *w, const struct pool_message *
 	enum status status;
 
 	if (!write_key(w, &entry->fields[0], item)) {
-		if (!(w->flags & JSON_OUT_LENIENT))
-			return error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
-					 "a map key is not valid UTF-8");
+		if (entry->fields[0].check_utf8 || !(w->flags & JSON_OUT_LENIENT))
+			return json_not_utf8(w);
 		strbuf_truncate(w->sink.out, start); /* nothing could ask for it */
 		return STATUS_OK;
 	}

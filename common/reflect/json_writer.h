@@ -27,6 +27,9 @@ enum status json_check_size(const struct json_writer *w) MUST_CHECK;
 /* A value that has no JSON form: null if the caller is lenient, else an error. */
 enum status json_no_form(struct json_writer *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* A string of proto3 that the message may not hold. */
+enum status json_not_utf8(struct json_writer *w);
+
 /* The value of @f: a number, or @data of @value bytes. */
 enum status json_write_value(struct json_writer *w, const struct pool_field *f, uint64_t value,
 			     const uint8_t *data) MUST_CHECK;

@@ -1,18 +1,13 @@
 /* Comments, names and places of .proto text. */
 #include "common/reflect/proto_printer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/alloc.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 
 /* Field numbers of google/protobuf/descriptor.proto. */
 enum {
-	FILE_SOURCE_INFO = 9,
-	INFO_LOCATION = 1,
-	LOCATION_PATH = 1,
 	LOCATION_LEADING = 3,
 	LOCATION_TRAILING = 4,
 	LOCATION_DETACHED = 6,
@@ -25,30 +20,6 @@ void proto_printer_indent(struct proto_printer *p)
 }
 
 /* ------------------------------------------------------------------ comments */
-
-static void take_comments(struct proto_printer *p)
-{
-	struct wire_field location;
-	struct bytes info, path;
-	struct wire_cursor c;
-
-	if (!wire_find_bytes(p->file->bytes, FILE_SOURCE_INFO, &info))
-		return;
-	c = wire_cursor_of(info);
-	while (wire_next(&c, &location)) {
-		struct bytes *b;
-		if (location.number != INFO_LOCATION || location.type != WIRE_BYTES ||
-		    !wire_find_bytes(location.data, LOCATION_PATH, &path))
-			continue;
-		b = xmalloc(sizeof(*b));
-		*b = location.data;
-		/* Of several with one path the first is the whole declaration. */
-		if (map_get_n(&p->comments, (const char *)path.data, path.size))
-			free(b);
-		else
-			map_put_n(&p->comments, (const char *)path.data, path.size, b);
-	}
-}
 
 size_t proto_printer_enter(struct proto_printer *p, uint32_t field, uint32_t index)
 {
@@ -80,7 +51,8 @@ static void put_comment_text(struct proto_printer *p, struct bytes text)
 /* What stands above the declaration at the current path, and after it. */
 void proto_printer_comments(struct proto_printer *p)
 {
-	const struct bytes *location = map_get_n(&p->comments, p->path.buf, p->path.len);
+	const struct bytes *location =
+		comments_location(&p->comments, bytes_of(p->path.buf, p->path.len));
 	struct wire_cursor c;
 	struct wire_field f;
 	struct bytes text;
@@ -174,11 +146,11 @@ void proto_printer_begin(struct proto_printer *p, const struct pool *pool,
 			 const struct pool_file *file, struct strbuf *out)
 {
 	*p = (struct proto_printer){.pool = pool, .file = file, .out = out};
-	take_comments(p);
+	comments_init(&p->comments, file);
 }
 
 void proto_printer_end(struct proto_printer *p)
 {
-	map_release(&p->comments, free);
+	comments_release(&p->comments);
 	strbuf_release(&p->path);
 }

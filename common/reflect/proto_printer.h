@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #include "common/base/bytes.h"
-#include "common/base/map.h"
 #include "common/base/strbuf.h"
+#include "common/reflect/comments.h"
 
 struct pool;
 struct pool_file;
@@ -25,8 +25,8 @@ struct proto_printer {
 	const struct pool_file *file;
 	struct strbuf *out;
 	int depth;
-	struct map comments;   /* SourceCodeInfo.Location.path, packed -> its bytes, owned */
-	struct strbuf path;    /* of what is being printed, in that form */
+	struct comments comments;
+	struct strbuf path;    /* of what is being printed, packed as comments.h has it */
 	const char *separator; /* before the next item of a list of options: " [", then ", " */
 };
 

@@ -3,6 +3,7 @@
  * same message, the same JSON; and the same from JSON. The first byte is the
  * type, the second tells wire from JSON.
  */
+#define _GNU_SOURCE /* memmem */
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -211,6 +212,9 @@ static void check_json(const struct type *t, struct bytes message)
 
 	if (!theirs && is_deep(fuzz_written(&text)))
 		return;
+	/* By the specification it is an error; C++ 3.21 prints none at all. */
+	if (status != STATUS_OK && strstr(err.message, "a Value has no kind"))
+		return;
 	FUZZ_CHECK((status == STATUS_OK) == (theirs != NULL), &err, &text);
 	if (!theirs)
 		return;
@@ -268,13 +272,30 @@ static bool has_quoted_exponent(struct bytes text)
 	return false;
 }
 
+static bool contains(struct bytes text, const char *word)
+{
+	return memmem(text.data, text.size, word, strlen(word)) != NULL;
+}
+
+/*
+ * C++ 3.21 wants the bits after the last byte of base64 to be 0, which Google's
+ * conformance tests do not.
+ */
+static bool has_base64(struct bytes text)
+{
+	return contains(text, "ytes") || contains(text, "raw") || contains(text, "sint32Map") ||
+	       contains(text, "sint32_map") || contains(text, "signature");
+}
+
 /* What we are right to see differently. */
 static bool is_judged_alike(struct bytes text, bool accepted)
 {
 	if (is_deep(text))
 		return false;
+	if (accepted)
+		return !has_quoted_exponent(text) && !has_base64(text);
 	/* One field by both of its names. */
-	return accepted ? !has_quoted_exponent(text) : !strstr(err.message, "is there twice");
+	return !strstr(err.message, "is there twice");
 }
 
 static void compare_json(const struct type *t, struct bytes text, unsigned flags)

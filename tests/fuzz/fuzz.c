@@ -4,42 +4,15 @@
 #include <stdlib.h>
 
 #include "common/base/status.h"
-#include "common/reflect/builtin.h"
 #include "common/reflect/pool.h"
-
-/* As protoc --descriptor_set_out wrote it; the Makefile names the file. */
-__asm__(".section .rodata\n"
-	".global fuzz_types_fds\n"
-	".global fuzz_types_fds_end\n"
-	"fuzz_types_fds:\n"
-	".incbin \"" TYPES_FDS "\"\n"
-	"fuzz_types_fds_end:\n"
-	".previous");
-
-extern const unsigned char fuzz_types_fds[], fuzz_types_fds_end[];
-
-struct bytes fuzz_descriptor_set(void)
-{
-	return bytes_of(fuzz_types_fds, (size_t)(fuzz_types_fds_end - fuzz_types_fds));
-}
-
-static struct pool *extended(struct pool *base, struct bytes set)
-{
-	struct pool *more;
-	struct error err;
-
-	FUZZ_CHECK(pool_extend_set(base, set, &more, &err) == STATUS_OK, &err, NULL);
-	pool_unref(base);
-	return more;
-}
+#include "tests/support/types.h"
 
 const struct pool *fuzz_pool(void)
 {
 	static struct pool *pool;
 
 	if (!pool)
-		pool = extended(extended(pool_new(), builtin_descriptor_set()),
-				fuzz_descriptor_set());
+		pool = types_pool();
 	return pool;
 }
 

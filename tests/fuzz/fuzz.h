@@ -21,9 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* The built-in types and those of tests/support/types; lives as long as the program. */
 const struct pool *fuzz_pool(void);
 
-/* A serialized FileDescriptorSet of tests/support/types. */
-struct bytes fuzz_descriptor_set(void);
-
 /* One of the types that targets convert, by any byte. */
 const struct pool_message *fuzz_type(uint8_t choice);
 

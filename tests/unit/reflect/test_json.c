@@ -17,6 +17,7 @@ static const char source[] =
 	"import \"google/protobuf/any.proto\";\n"
 	"import \"google/protobuf/struct.proto\";\n"
 	"import \"google/protobuf/wrappers.proto\";\n"
+	"import \"google/protobuf/field_mask.proto\";\n"
 	"message M {\n"
 	"  string name = 1; int64 big = 2; uint64 huge = 3; double real = 4; float small = 5;\n"
 	"  bool yes = 6; bytes raw = 7; State state = 8; repeated int32 list = 9;\n"
@@ -24,6 +25,7 @@ static const char source[] =
 	"  google.protobuf.Duration took = 12; google.protobuf.Any any = 13;\n"
 	"  google.protobuf.Struct free = 14; google.protobuf.Int64Value maybe = 15;\n"
 	"  repeated M kids = 16; map<bool, string> flags = 17;\n"
+	"  google.protobuf.FieldMask mask = 21;\n"
 	"}\n"
 	"enum State { NEW = 0; OLD = 7; }\n";
 
@@ -55,6 +57,7 @@ static const char *const canonical[] = {
 	"{\"children\":{\"\":{},\"x\":{\"name\":\"y\"}}}",
 	"{\"at\":\"1972-01-01T10:00:20.021Z\",\"took\":\"-1.500s\"}",
 	"{\"any\":{\"@type\":\"type.googleapis.com/t.M\",\"name\":\"inner\"}}",
+	"{\"any\":{\"@type\":\"a\\u0000b/t.M\"}}",
 	"{\"free\":{\"a\":null,\"b\":[1,\"x\",true,{}]}}",
 	"{\"maybe\":\"0\"}",
 	"{\"kids\":[{},{\"kids\":[{\"name\":\"z\"}]}]}",
@@ -199,6 +202,56 @@ START_TEST(errors_say_where)
 }
 END_TEST
 
+/* Only what comes back the same is printed. */
+START_TEST(paths_of_masks)
+{
+	static const struct {
+		const char *wire, *text; /* NULL: it has no JSON form */
+	} masks[] = {
+		{"\xaa\x01\x00", "{\"mask\":\"\"}"},
+		{"\xaa\x01\x08\x0a\x01z\x0a\x03"
+		 "a_b",
+		 "{\"mask\":\"z,aB\"}"},
+		{"\xaa\x01\x05\x0a\x01z\x0a\x00", NULL},
+		{"\xaa\x01\x05\x0a\x03"
+		 "a,b",
+		 NULL},
+		{"\xaa\x01\x05\x0a\x03"
+		 "a_B",
+		 NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(masks) / sizeof(*masks); i++) {
+		AUTO_STRBUF text = STRBUF_INIT, wire = STRBUF_INIT;
+		const size_t size = 3 + (size_t)masks[i].wire[2];
+
+		ck_assert_int_eq(
+			wire_to_json(pool, type, bytes_of(masks[i].wire, size), 0, &text, &err),
+			masks[i].text ? STATUS_OK : STATUS_INVALID_ARGUMENT);
+		if (!masks[i].text)
+			continue;
+		ck_assert_str_eq(text.buf, masks[i].text);
+		parse(text.buf, &wire);
+		ck_assert_uint_eq(wire.len, size);
+		ck_assert_mem_eq(wire.buf, masks[i].wire, size);
+	}
+}
+END_TEST
+
+START_TEST(commas_of_masks)
+{
+	AUTO_STRBUF wire = STRBUF_INIT;
+
+	parse("{\"mask\": \",a,,b,\"}", &wire);
+	ck_assert_uint_eq(wire.len, 9);
+	ck_assert_mem_eq(wire.buf,
+			 "\xaa\x01\x06\x0a\x01"
+			 "a\x0a\x01"
+			 "b",
+			 9);
+}
+END_TEST
+
 START_TEST(integers_are_exact)
 {
 	static const char *const same[] = {"9007199254740993", "\"9007199254740993\"",
@@ -244,6 +297,33 @@ START_TEST(depth_is_bounded)
 }
 END_TEST
 
+/* What is stored must be valid, whatever has no JSON form becomes null. */
+START_TEST(lenient_is_not_for_what_is_malformed)
+{
+	static const char *const bad[] = {
+		"\x0a\x01\xff",                      /* name */
+		"\x52\x03\x0a\x01\xff",              /* children: a key */
+		"\x52\x05\x12\x03\x0a\x01\xff",      /* children: a name in a value */
+		"\x6a\x03\x0a\x01\xff",              /* any: a type_url */
+		"\xaa\x01\x03\x0a\x01\xff",          /* mask: a path */
+		"\xaa\x01\x06\x0a\x01_\x0a\x01\xff", /* mask: a path after one without a form */
+		NULL,
+	};
+
+	for (int i = 0; bad[i]; i++) {
+		AUTO_STRBUF out = STRBUF_INIT;
+		const struct bytes message = bytes_of_string(bad[i]);
+
+		ck_assert_int_eq(wire_validate(pool, type, message, 0, &err),
+				 STATUS_INVALID_ARGUMENT);
+		ck_assert_msg(wire_to_jsonb(pool, type, message, JSON_OUT_SEARCH, &out, &err) ==
+				      STATUS_INVALID_ARGUMENT,
+			      "message %d was taken", i);
+		ck_assert_uint_eq(out.len, 0);
+	}
+}
+END_TEST
+
 /* Every prefix and every changed byte of a message: an error or not, never a crash. */
 START_TEST(damaged_messages_never_crash)
 {
@@ -277,8 +357,11 @@ int main(void)
 				 jsonb_is_what_sqlite_makes_of_the_text,
 				 what_search_needs_is_there,
 				 errors_say_where,
+				 paths_of_masks,
+				 commas_of_masks,
 				 integers_are_exact,
 				 depth_is_bounded,
+				 lenient_is_not_for_what_is_malformed,
 				 damaged_messages_never_crash,
 				 NULL,
 			 });

@@ -2,8 +2,11 @@
  * Comments out of a file's SourceCodeInfo: locations are named by paths of field
  * numbers and positions, descriptor.proto's "SourceCodeInfo.Location.path".
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+#include "common/reflect/comments.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 
@@ -12,10 +15,12 @@ enum {
 	FILE_MESSAGE = 4,
 	FILE_ENUM = 5,
 	FILE_SERVICE = 6,
+	FILE_EXTENSION = 7,
 	FILE_SOURCE_INFO = 9,
 	MESSAGE_FIELD = 2,
 	MESSAGE_NESTED = 3,
 	MESSAGE_ENUM = 4,
+	MESSAGE_EXTENSION = 6,
 	ENUM_VALUE = 2,
 	SERVICE_METHOD = 2,
 	INFO_LOCATION = 1,
@@ -160,4 +165,91 @@ void pool_comment(const struct pool *pool, const char *symbol, size_t len, struc
 			strbuf_add(out, text.data, text.size);
 		return;
 	}
+}
+
+/* --------------------------------------------------- all of a file's, by path */
+
+void comments_init(struct comments *c, const struct pool_file *file)
+{
+	struct wire_field location;
+	struct bytes info, path;
+	struct wire_cursor at;
+
+	*c = (struct comments){.by_path = {0}};
+	if (!wire_find_bytes(file->bytes, FILE_SOURCE_INFO, &info))
+		return;
+	at = wire_cursor_of(info);
+	while (wire_next(&at, &location)) {
+		if (location.number != INFO_LOCATION || location.type != WIRE_BYTES ||
+		    !wire_find_bytes(location.data, LOCATION_PATH, &path))
+			continue;
+		/* Of several with one path the first is the whole declaration. */
+		if (!map_get_n(&c->by_path, (const char *)path.data, path.size))
+			map_put_n(&c->by_path, (const char *)path.data, path.size,
+				  xmemdup(&location.data, sizeof(location.data)));
+	}
+}
+
+void comments_release(struct comments *c)
+{
+	map_release(&c->by_path, free);
+}
+
+const struct bytes *comments_location(const struct comments *c, struct bytes path)
+{
+	return map_get_n(&c->by_path, (const char *)path.data, path.size);
+}
+
+static void add_leading(const struct comments *c, const struct path *p, struct strbuf *out)
+{
+	AUTO_STRBUF packed = STRBUF_INIT;
+	const struct bytes *location;
+	struct bytes text;
+
+	for (size_t i = 0; i < p->count; i++)
+		wire_add_varint(&packed, p->parts[i]);
+	location = comments_location(c, bytes_of(packed.buf, packed.len));
+	if (location && wire_find_bytes(*location, LOCATION_LEADING, &text))
+		strbuf_add(out, text.data, text.size);
+}
+
+void comments_add_message(const struct comments *c, const struct pool_message *m,
+			  struct strbuf *out)
+{
+	struct path p = {.count = 0};
+
+	add_message(&p, m);
+	add_leading(c, &p, out);
+}
+
+void comments_add_field(const struct comments *c, const struct pool_field *f,
+			struct strbuf *out)
+{
+	struct path p = {.count = 0};
+
+	if (f->parent)
+		add_message(&p, f->parent);
+	if (!f->is_extension)
+		add(&p, MESSAGE_FIELD, f->declaration_index);
+	else
+		add(&p, f->parent ? MESSAGE_EXTENSION : FILE_EXTENSION, f->index);
+	add_leading(c, &p, out);
+}
+
+void comments_add_enum(const struct comments *c, const struct pool_enum *e, struct strbuf *out)
+{
+	struct path p = {.count = 0};
+
+	add_enum(&p, e);
+	add_leading(c, &p, out);
+}
+
+void comments_add_value(const struct comments *c, const struct pool_enum *e, uint32_t index,
+			struct strbuf *out)
+{
+	struct path p = {.count = 0};
+
+	add_enum(&p, e);
+	add(&p, ENUM_VALUE, index);
+	add_leading(c, &p, out);
 }
