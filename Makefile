@@ -266,9 +266,11 @@ REPO_SRC := \
 	services/repo/directory.c \
 	services/repo/explain_rpc.c \
 	services/repo/explain_store.c \
+	services/repo/feed_store.c \
 	services/repo/filter_rpc.c \
 	services/repo/fingerprint.c \
 	services/repo/labels_store.c \
+	services/repo/lease_rpc.c \
 	services/repo/lease_store.c \
 	services/repo/left_overs.c \
 	services/repo/page_token.c \
@@ -282,6 +284,8 @@ REPO_SRC := \
 	services/repo/sqlite_store.c \
 	services/repo/text_store.c \
 	services/repo/types.c \
+	services/repo/waits.c \
+	services/repo/watch_rpc.c \
 	services/repo/write_rpc.c \
 	services/repo/write_store.c \
 	services/repo/writer.c

@@ -7,7 +7,6 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
-#include "common/base/hash.h"
 #include "common/base/map.h"
 #include "common/reflect/json_out.h"
 #include "common/reflect/pool.h"
@@ -45,8 +44,7 @@ struct entry {
 
 struct catalog {
 	char *directory;
-	size_t max_open;
-	struct types *types;
+	struct catalog_options options; /* its directory is the one above */
 	struct writer *writer;
 	struct entry *self; /* system/collections */
 
@@ -109,8 +107,8 @@ static enum status load_type(struct catalog *catalog, struct collection *c, stru
 	arena_init(&arena, 0);
 	status = store_load(c->store, &arena, &stored, err);
 	if (status == STATUS_OK)
-		status = types_load(catalog->types, stored.descriptor_set, stored.message_name,
-				    &c->type, err);
+		status = types_load(catalog->options.types, stored.descriptor_set,
+				    stored.message_name, &c->type, err);
 	if (status == STATUS_OK) {
 		c->message_name = xstrdup(stored.message_name);
 		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
@@ -133,8 +131,8 @@ static enum status open_entry(struct catalog *catalog, struct entry *e, struct e
 		store_close(c->store);
 		return status;
 	}
-	writer_bind(catalog->writer, &c->queue, c->store,
-		    (unsigned)hash_bytes(c->incarnation, strlen(c->incarnation)));
+	store_retain(c->store, &catalog->options.retention);
+	writer_bind(catalog->writer, &c->queue, c->store, c->incarnation);
 	return STATUS_OK;
 }
 
@@ -162,7 +160,7 @@ static struct entry *pick_victim(struct catalog *catalog)
 {
 	struct entry *victim = NULL;
 
-	if (catalog->open_count <= catalog->max_open)
+	if (catalog->open_count <= catalog->options.max_open)
 		return NULL;
 	map_for_each (&catalog->entries, slot) {
 		struct entry *e = slot->value;
@@ -414,6 +412,8 @@ enum status catalog_delete(struct catalog *catalog, const char *ns, const char *
 	if (status == STATUS_OK) {
 		set_state(catalog, e, ENTRY_DELETED);
 		*ret_records = sizes.record_count;
+		if (catalog->options.notify)
+			catalog->options.notify(catalog->options.notify_arg, c->incarnation);
 		release_entry(catalog, e); /* the catalogue's own */
 	}
 	release_entry(catalog, e);
@@ -557,9 +557,9 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 	pthread_mutex_init(&catalog->mu, NULL);
 	pthread_cond_init(&catalog->settled, NULL);
 	catalog->directory = xstrdup(options->directory);
-	catalog->max_open = options->max_open;
-	catalog->types = options->types;
+	catalog->options = *options;
 	catalog->writer = writer_new(options->writer_threads);
+	writer_on_commit(catalog->writer, options->notify, options->notify_arg);
 	status = directory_make(ns, err);
 	if (status == STATUS_OK)
 		status = directory_make(staging, err);

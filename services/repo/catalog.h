@@ -45,6 +45,10 @@ struct catalog_options {
 	unsigned writer_threads;
 	size_t max_open;
 	struct types *types; /* borrowed */
+	struct store_retention retention;
+	/* Called with an incarnation when it was written to, or is gone. Any thread; may be NULL. */
+	void (*notify)(void *arg, const char *incarnation);
+	void *notify_arg;
 };
 
 /* Reads the catalogue, or makes it, and removes left-overs. */

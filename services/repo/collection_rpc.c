@@ -9,7 +9,9 @@
 #include "common/reflect/search.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
+#include "services/repo/lease_rpc.h"
 #include "services/repo/read_rpc.h"
+#include "services/repo/watch_rpc.h"
 #include "services/repo/write_rpc.h"
 
 enum { MAX_INDEXED_FIELDS = 32, MAX_TEXT_FIELDS = 64, MAX_COLLECTION_LABELS = 64 };
@@ -409,6 +411,10 @@ const Collector__CollectionService_Service record_methods = {
 	.batch = repo_batch,
 	.describe = repo_describe,
 	.meta = repo_meta,
+	.watch = repo_watch,
+	.lease = repo_lease,
+	.renew = repo_renew,
+	.release = repo_release,
 };
 
 const Collector__CollectionRepo_Service collection_methods = {

@@ -214,3 +214,21 @@ enum status filter_add_struct(struct query *q, const Google__Protobuf__Struct *f
 	}
 	return status;
 }
+
+_Static_assert(sizeof(struct label_entry) ==
+			       sizeof(Collector__WatchRecordsRequest__LabelFiltersEntry) &&
+		       offsetof(struct label_entry, value) ==
+			       offsetof(Collector__WatchRecordsRequest__LabelFiltersEntry,
+					value),
+	       "map entries are as protobuf-c makes them");
+
+enum status filter_add_labels(struct query *q, const void *entries, size_t count,
+			      struct error *err)
+{
+	const struct label_entry *const *labels = entries;
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; status == STATUS_OK && i < count; i++)
+		status = query_add_label(q, labels[i]->key, labels[i]->value, err);
+	return status;
+}

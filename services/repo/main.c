@@ -13,6 +13,18 @@ static const struct daemon_option options[] = {
 	 "collections kept open; more are opened, the least used closed"},
 	{"max-record-bytes", DAEMON_OPTION_INT, "4194304", 1024, 64 << 20,
 	 offsetof(struct repo_config, max_record_bytes), "the largest message in a record"},
+	{"change-retention-hours", DAEMON_OPTION_INT, "168", 1, 24 * 3650,
+	 offsetof(struct repo_config, change_retention_hours),
+	 "for how long changes are kept for those who watch a collection"},
+	{"change-retention-count", DAEMON_OPTION_INT, "100000", 1, 1000000000,
+	 offsetof(struct repo_config, change_retention_count),
+	 "how many changes of a collection are kept"},
+	{"request-retention-hours", DAEMON_OPTION_INT, "24", 1, 24 * 3650,
+	 offsetof(struct repo_config, request_retention_hours),
+	 "for how long the outcome of a write with a request_id is remembered"},
+	{"request-retention-count", DAEMON_OPTION_INT, "100000", 1, 1000000000,
+	 offsetof(struct repo_config, request_retention_count),
+	 "how many outcomes of a collection are remembered"},
 	{0},
 };
 
@@ -27,6 +39,11 @@ static enum status open_repo(struct daemon *d, const void *config, void **ret_st
 	return status;
 }
 
+static void drain_repo(void *state)
+{
+	repo_drain(state);
+}
+
 static void close_repo(void *state)
 {
 	repo_free(state);
@@ -38,6 +55,7 @@ static const struct daemon_spec spec = {
 	.options = options,
 	.config_size = sizeof(struct repo_config),
 	.open = open_repo,
+	.drain = drain_repo,
 	.close = close_repo,
 };
 

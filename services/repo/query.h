@@ -121,6 +121,7 @@ struct query {
 	size_t order_count;
 	const char *match;    /* an FTS expression; NULL: no full text */
 	bool matches_nothing; /* text without a single word */
+	uint64_t free_at_us;  /* only records that nobody has leased then; 0: all */
 	int64_t limit, offset;
 	bool has_after;              /* begin after this position */
 	struct query_position after; /* in, */

@@ -21,6 +21,12 @@ void render_where(struct rendering *r, const struct query *q)
 		strbuf_addstr(&r->sql, " AND ");
 		render_node(r, n);
 	}
+	if (q->free_at_us) {
+		strbuf_addstr(&r->sql, " AND NOT EXISTS (SELECT 1 FROM leases WHERE"
+				       " leases.rid = r.rid AND expires_at_us > ");
+		render_integer(r, (int64_t)q->free_at_us);
+		strbuf_addch(&r->sql, ')');
+	}
 	for (size_t i = 0; i < q->label_count; i++) {
 		strbuf_addstr(&r->sql, " AND EXISTS (SELECT 1 FROM json_each(r.labels) AS l"
 				       " WHERE l.key = ");

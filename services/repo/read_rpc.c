@@ -62,10 +62,9 @@ Collector__RecordInfo *info_of(struct arena *arena, const struct store_record *r
 	return info;
 }
 
-/* The record's message, or what the mask leaves of it; a copy in @arena. */
-static enum status item_of(struct arena *arena, const struct collection *c,
-			   const struct store_record *record, char *const *mask,
-			   size_t mask_count, Google__Protobuf__Any **ret, struct error *err)
+enum status item_of(struct arena *arena, const struct collection *c,
+		    const struct store_record *record, char *const *mask, size_t mask_count,
+		    Google__Protobuf__Any **ret, struct error *err)
 {
 	AUTO_STRBUF pruned = STRBUF_INIT;
 	struct bytes value = record->proto;
@@ -84,8 +83,8 @@ static enum status item_of(struct arena *arena, const struct collection *c,
 	return STATUS_OK;
 }
 
-static enum status check_mask(const struct collection *c, char *const *mask, size_t count,
-			      struct error *err)
+enum status check_read_mask(const struct collection *c, char *const *mask, size_t count,
+			    struct error *err)
 {
 	struct error why;
 
@@ -105,7 +104,7 @@ static void answer_get(struct repo *repo, struct collection *c, struct store_rea
 	struct arena *arena = rpc_arena(call);
 	struct store_record record;
 	struct error err = {0};
-	enum status status = check_mask(c, request->read_mask, request->n_read_mask, &err);
+	enum status status = check_read_mask(c, request->read_mask, request->n_read_mask, &err);
 
 	if (status == STATUS_OK)
 		status = store_get(reader, request->id, arena, &record, &err);
@@ -287,9 +286,8 @@ static enum status read_list(struct query *q, const Collector__ListRequest *r,
 {
 	enum status status = filter_add_struct(q, r->filter, err);
 
-	for (size_t i = 0; status == STATUS_OK && i < r->n_label_filters; i++)
-		status = query_add_label(q, r->label_filters[i]->key,
-					 r->label_filters[i]->value, err);
+	if (status == STATUS_OK)
+		status = filter_add_labels(q, r->label_filters, r->n_label_filters, err);
 	if (status == STATUS_OK)
 		status = query_set_order(q, r->order_by, err);
 	query_finish(q);
@@ -306,7 +304,7 @@ enum status list_prepare(const struct repo *repo, const struct collection *c,
 	if (status == STATUS_OK)
 		status = read_list(q, r, err);
 	if (status == STATUS_OK)
-		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+		status = check_read_mask(c, r->read_mask, r->n_read_mask, err);
 	if (status != STATUS_OK)
 		return status;
 	scope_of(c, q, scope);
@@ -393,9 +391,8 @@ static enum status read_search(struct query *q, const struct collection *c,
 		status = filter_add(q, r->filters[i]->key, r->filters[i]->value, err);
 	if (status == STATUS_OK)
 		status = filter_add_struct(q, r->filter, err);
-	for (size_t i = 0; status == STATUS_OK && i < r->n_label_filters; i++)
-		status = query_add_label(q, r->label_filters[i]->key,
-					 r->label_filters[i]->value, err);
+	if (status == STATUS_OK)
+		status = filter_add_labels(q, r->label_filters, r->n_label_filters, err);
 	if (status == STATUS_OK && *r->order_by)
 		status = query_add_order(q, r->order_by, !r->ascending, err);
 	if (status != STATUS_OK || !*r->full_text)
@@ -417,7 +414,7 @@ enum status search_prepare(const struct collection *c, const Collector__SearchRe
 	if (status == STATUS_OK)
 		status = read_search(q, c, r, err);
 	if (status == STATUS_OK)
-		status = check_mask(c, r->read_mask, r->n_read_mask, err);
+		status = check_read_mask(c, r->read_mask, r->n_read_mask, err);
 	q->offset = r->offset;
 	return status;
 }
@@ -488,6 +485,9 @@ static enum status describe(struct repo *repo, const struct collection *c,
 	response->wal_bytes = sizes.wal_bytes;
 	response->storage_size_bytes = sizes.database_bytes + sizes.wal_bytes;
 	response->schema_version_count = sizes.schema_versions;
+	response->last_sequence = sizes.last_sequence;
+	response->forgotten_sequence = sizes.forgotten_sequence;
+	response->lease_count = sizes.lease_count;
 	response->n_indexes = definition->n_indexed_fields;
 	response->indexes = arena_alloc(arena, (response->n_indexes + 1) * sizeof(void *));
 	for (size_t i = 0; i < response->n_indexes; i++) {

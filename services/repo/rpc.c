@@ -9,6 +9,10 @@
 #include "common/daemon/daemon.h"
 #include "common/rpc/server.h"
 #include "services/repo/rpc_internal.h"
+#include "services/repo/waits.h"
+#include "services/repo/watch_rpc.h"
+
+enum { MAX_DELETED_BYTES = 256 << 20 };
 
 struct repo *repo_of_records(Collector__CollectionService_Service *service)
 {
@@ -113,6 +117,28 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+#define HOUR_US (UINT64_C(3600) * 1000000)
+
+static struct store_retention retention_of(const struct repo_config *config)
+{
+	return (struct store_retention){
+		.max_changes = config->change_retention_count,
+		.max_requests = config->request_retention_count,
+		.max_deleted_bytes = MAX_DELETED_BYTES,
+		.change_age_us = (uint64_t)config->change_retention_hours * HOUR_US,
+		.request_age_us = (uint64_t)config->request_retention_hours * HOUR_US,
+	};
+}
+
+/* A collection was written to, or is gone. */
+static void changed(void *arg, const char *incarnation)
+{
+	struct repo *repo = arg;
+
+	watches_wake(repo->watches, incarnation);
+	waits_wake(repo->waits, incarnation);
+}
+
 static enum status open_catalog(struct repo *repo, struct error *err)
 {
 	const char *directory = daemon_data_dir(repo->daemon);
@@ -122,6 +148,9 @@ static enum status open_catalog(struct repo *repo, struct error *err)
 		.writer_threads = (unsigned)repo->config.writer_threads,
 		.max_open = (size_t)repo->config.max_open_collections,
 		.types = repo->types,
+		.retention = retention_of(&repo->config),
+		.notify = changed,
+		.notify_arg = repo,
 	};
 	enum status status = page_token_load_key(key_path, &repo->token_key, err);
 
@@ -151,6 +180,8 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	repo->records = record_methods;
 	repo->collections = collection_methods;
 	repo->types = types_new(daemon_channel(d, DAEMON_REGISTRY));
+	repo->watches = watches_new(repo);
+	repo->waits = waits_new();
 	status = open_catalog(repo, err);
 	if (status != STATUS_OK) {
 		repo_free(repo);
@@ -161,11 +192,19 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	return STATUS_OK;
 }
 
+void repo_drain(struct repo *repo)
+{
+	watches_end(repo->watches);
+	waits_end(repo->waits);
+}
+
 void repo_free(struct repo *repo)
 {
 	if (!repo)
 		return;
 	catalog_close(repo->catalog);
+	waits_free(repo->waits);
+	watches_free(repo->watches);
 	types_free(repo->types);
 	free(repo);
 }

@@ -12,6 +12,9 @@
 #include "services/repo/rpc.h"
 #include "services/repo/types.h"
 
+struct waits;
+struct watches;
+
 enum {
 	PAGE_DEFAULT = 100,
 	PAGE_MAX = 1000,
@@ -26,6 +29,8 @@ struct repo {
 	struct types *types;
 	struct catalog *catalog;
 	struct page_token_key token_key;
+	struct watches *watches;
+	struct waits *waits;
 };
 
 /* The repo that a method's service belongs to. */
@@ -51,6 +56,10 @@ enum status repo_acquire(struct repo *repo, void *call, const char *ns, const ch
 enum status repo_check(void *call, const char *ns, const char *name, enum access access,
 		       const char **ret_ns, struct error *err) MUST_CHECK;
 
+/* INVALID_ARGUMENT blaming read_mask: a path is not of the collection's type. */
+enum status check_read_mask(const struct collection *c, char *const *mask, size_t count,
+			    struct error *err) MUST_CHECK;
+
 /* A page's size: 0 is the default, negative INVALID_ARGUMENT blaming @field. */
 enum status repo_page_size(int32_t asked, const char *field, size_t *ret,
 			   struct error *err) MUST_CHECK;
@@ -61,6 +70,10 @@ enum status repo_page_size(int32_t asked, const char *field, size_t *ret,
 Collector__Status *status_ok(struct arena *arena);
 Google__Protobuf__Any *any_of(struct arena *arena, const struct collection *c,
 			      const char *type_url, struct bytes value);
+/* The record's message, or what the mask leaves of it; a copy in @arena. */
+enum status item_of(struct arena *arena, const struct collection *c,
+		    const struct store_record *record, char *const *mask, size_t mask_count,
+		    Google__Protobuf__Any **ret, struct error *err) MUST_CHECK;
 Collector__RecordInfo *info_of(struct arena *arena, const struct store_record *record);
 Google__Protobuf__Timestamp *timestamp_of(struct arena *arena, uint64_t unix_us);
 
@@ -72,6 +85,16 @@ enum status definition_of(const struct repo *repo, struct bytes definition, stru
 
 /* List's filter: {"path": value} and {"path": {"op": value}}. @filter may be NULL. */
 enum status filter_add_struct(struct query *q, const Google__Protobuf__Struct *filter,
+			      struct error *err) MUST_CHECK;
+
+/* What the generated types of map entries of strings all look like. */
+struct label_entry {
+	ProtobufCMessage base;
+	char *key, *value;
+};
+
+/* Labels that records must have: @entries is an array of pointers to label entries. */
+enum status filter_add_labels(struct query *q, const void *entries, size_t count,
 			      struct error *err) MUST_CHECK;
 
 /* One of Search's filters. */

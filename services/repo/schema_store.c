@@ -46,6 +46,7 @@ static const char *const steps[] = {
 	" fingerprint INTEGER NOT NULL, at_us INTEGER NOT NULL, outcome BLOB NOT NULL);"
 	"CREATE TABLE leases (rid INTEGER PRIMARY KEY, token INTEGER NOT NULL,"
 	" expires_at_us INTEGER NOT NULL, owner TEXT NOT NULL);"
+	"CREATE INDEX leases_by_end ON leases (expires_at_us);"
 	/* Rows whose doc was made with an older version of the type than the last. */
 	"CREATE TABLE stale_docs (rid INTEGER PRIMARY KEY);"
 	"INSERT INTO meta VALUES ('next_token', 1), ('schema_version', 1),"

@@ -24,6 +24,7 @@ struct query;
 struct search_path;
 struct store;
 struct store_reader;
+struct store_record;
 struct strbuf;
 
 /* ------------------------------------------------------------ life */
@@ -163,8 +164,50 @@ void store_apply(struct store *store, struct store_batch *b);
 enum status store_commit(struct store *store, struct error *err) MUST_CHECK;
 void store_rollback(struct store *store);
 
+/* Did the last group that was committed change anything? The writer's thread. */
+bool store_has_changed(const struct store *store);
+
 /* For tests: let the database have no more than @pages, or the size it has; 0: no limit. */
 void store_limit_pages(struct store *store, unsigned pages);
+
+/* ------------------------------------------------------------ leases */
+
+enum { STORE_LEASES_MAX = 1000 };
+
+/* Takes records that match @query (its limit counts), in its order, for @owner. */
+struct store_take {
+	struct query *query;
+	const char *owner;
+	uint64_t expires_us;
+	/* Called on the writer's thread with each; false: it is not taken, and no more. */
+	bool (*row)(void *arg, const struct store_record *record, int64_t token);
+	/* Asked now and then while records are looked for: true ends it with CANCELLED. */
+	bool (*is_over)(void *arg);
+	void *arg;
+
+	size_t count; /* that were taken */
+	uint64_t
+		next_expiry_us; /* if none: when the first lease of all ends; 0: there is none */
+};
+
+/* Its operands are a struct store_take. */
+store_operation store_take_leases;
+
+struct store_lease {
+	const char *id;
+	int64_t token;
+	bool was_held;
+};
+
+/* Makes those that are held last until then, or ends them. */
+struct store_keep {
+	struct store_lease *leases;
+	size_t count;
+	uint64_t expires_us; /* 0: end them */
+};
+
+/* Its operands are a struct store_keep. */
+store_operation store_keep_leases;
 
 /* ------------------------------------------------------------ labels */
 
@@ -213,6 +256,44 @@ enum status store_get(struct store_reader *reader, const char *id, struct arena 
 typedef bool store_row(void *arg, const struct store_record *record);
 enum status store_query(struct store_reader *reader, struct query *q, store_row *row, void *arg,
 			struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ changes */
+
+enum store_change_kind {
+	STORE_UPSERTED,
+	STORE_DELETED,   /* the record is as it was before */
+	STORE_UNMATCHED, /* it changed, and does not match: only its id is to be told */
+};
+
+struct store_change {
+	enum store_change_kind kind;
+	int64_t sequence; /* 0 in a snapshot */
+	uint64_t at_us;
+	const struct store_record *record;
+};
+
+/* Borrowed until it returns. False: this one was not taken, and no more is wanted. */
+typedef bool store_change_row(void *arg, const struct store_change *change);
+
+/*
+ * Tell of changes after *sequence, which becomes the last that needs no telling any
+ * more; it looks at a bounded number of them, so there is more until it is *ret_last.
+ * Records must match @q; what changed again since is left out. OUT_OF_RANGE: changes after *sequence
+ * are not kept any more, or there was no such change yet.
+ */
+enum status store_changes(struct store_reader *reader, const struct query *q,
+			  bool with_unmatched, int64_t *sequence, int64_t *ret_last,
+			  store_change_row *row, void *arg, struct error *err) MUST_CHECK;
+
+/*
+ * Tell of the records as they are that have not changed after @sequence: with the
+ * changes after it, that is all. *snapshot_row is 0 at first; *ret_done: there are no more.
+ */
+enum status store_snapshot(struct store_reader *reader, const struct query *q, int64_t sequence,
+			   int64_t *snapshot_row, bool *ret_done, store_change_row *row,
+			   void *arg, struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ counting */
 
 /* How many records match, whatever limit, offset and position are. */
 enum status store_count(struct store_reader *reader, const struct query *q, int64_t *ret_count,

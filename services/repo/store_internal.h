@@ -38,6 +38,8 @@ struct store {
 	struct store_counters committed;
 	int64_t schema_version;                    /* that docs are made with now */
 	uint64_t now_us;                           /* of the group's latest write */
+	int64_t total_changes;                     /* of SQLite, when the group began */
+	bool has_changed;                          /* the last committed group did something */
 	int64_t requests_added, changes_pruned_at; /* since when pruning has not looked */
 	struct error broken; /* what undid the whole group, if its status is not OK */
 

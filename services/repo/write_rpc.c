@@ -81,11 +81,6 @@ static enum status check_label(const char *key, const char *value, struct error 
 	return STATUS_OK;
 }
 
-/* What the generated types of map entries of strings all look like. */
-struct label_entry {
-	ProtobufCMessage base;
-	char *key, *value;
-};
 _Static_assert(sizeof(struct label_entry) == sizeof(Collector__CreateRequest__LabelsEntry) &&
 		       offsetof(struct label_entry, value) ==
 			       offsetof(Collector__CreateRequest__LabelsEntry, value),

@@ -9,6 +9,8 @@
 enum status store_begin(struct store *s, struct error *err)
 {
 	s->broken.status = STATUS_OK;
+	s->has_changed = false;
+	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
 	return database_exec(s->writer, "BEGIN IMMEDIATE", err);
 }
 
@@ -76,7 +78,14 @@ enum status store_commit(struct store *s, struct error *err)
 		return status;
 	}
 	s->committed = s->counters;
+	s->has_changed =
+		sqlite3_total_changes64(database_sqlite(s->writer)) != s->total_changes;
 	return STATUS_OK;
+}
+
+bool store_has_changed(const struct store *s)
+{
+	return s->has_changed;
 }
 
 /* ------------------------------------------------------------ one write */

@@ -3,11 +3,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/hash.h"
 
 struct writer_thread {
 	pthread_t thread;
+	const struct writer *writer;
 	pthread_mutex_t mu; /* everything below, and the queues bound to it */
 	pthread_cond_t work;
 	struct writer_queue *first_ready, *last_ready;
@@ -15,6 +18,8 @@ struct writer_thread {
 };
 
 struct writer {
+	void (*notify)(void *arg, const char *name); /* may be NULL */
+	void *notify_arg;
 	unsigned count;
 	struct writer_thread threads[];
 };
@@ -81,11 +86,15 @@ static void fail_all(struct store_batch *group, enum status status, const struct
 	}
 }
 
-static void write_group(struct store *store, struct store_batch *group)
+static void write_group(const struct writer *writer, struct writer_queue *q,
+			struct store_batch *group)
 {
+	struct store *store = q->store;
 	struct error err;
 	enum status status = store_begin(store, &err);
 	struct store_batch *next;
+	char name[WRITER_NAME_BYTES];
+	bool changed;
 
 	if (status == STATUS_OK) {
 		for (struct store_batch *b = group; b; b = b->next)
@@ -94,10 +103,15 @@ static void write_group(struct store *store, struct store_batch *group)
 	}
 	if (status != STATUS_OK)
 		fail_all(group, status, &err);
+	changed = status == STATUS_OK && store_has_changed(store);
+	/* The queue may be gone once done() ran. */
+	(void)snprintf(name, sizeof(name), "%s", q->name);
 	for (struct store_batch *b = group; b; b = next) {
 		next = b->next;
 		b->done(b);
 	}
+	if (changed && writer->notify)
+		writer->notify(writer->notify_arg, name);
 }
 
 static void *run(void *arg)
@@ -118,13 +132,12 @@ static void *run(void *arg)
 		if (!t->first_ready)
 			t->last_ready = NULL;
 		struct store_batch *group = take_group(q);
-		struct store *store = q->store;
-		/* Others take their turn first; and the queue may be gone once done() ran. */
+		/* Others take their turn first; and it may be gone once it is written. */
 		q->is_ready = false;
 		if (q->first)
 			make_ready(t, q);
 		pthread_mutex_unlock(&t->mu);
-		write_group(store, group);
+		write_group(t->writer, q, group);
 		pthread_mutex_lock(&t->mu);
 	}
 	pthread_mutex_unlock(&t->mu);
@@ -139,12 +152,20 @@ struct writer *writer_new(unsigned threads)
 	for (; writer->count < threads; writer->count++) {
 		struct writer_thread *t = &writer->threads[writer->count];
 
+		t->writer = writer;
 		pthread_mutex_init(&t->mu, NULL);
 		pthread_cond_init(&t->work, NULL);
 		if (pthread_create(&t->thread, NULL, run, t) != 0)
 			abort(); /* at start-up, without threads there is no repo */
 	}
 	return writer;
+}
+
+void writer_on_commit(struct writer *writer, void (*notify)(void *arg, const char *name),
+		      void *arg)
+{
+	writer->notify = notify;
+	writer->notify_arg = arg;
 }
 
 void writer_free(struct writer *writer)
@@ -166,9 +187,12 @@ void writer_free(struct writer *writer)
 }
 
 void writer_bind(struct writer *writer, struct writer_queue *queue, struct store *store,
-		 unsigned seed)
+		 const char *name)
 {
-	*queue = (struct writer_queue){.store = store, .thread = seed % writer->count};
+	const uint64_t hash = hash_bytes(name, strlen(name));
+
+	*queue = (struct writer_queue){
+		.store = store, .name = name, .thread = (unsigned)(hash % writer->count)};
 }
 
 bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_batch *b)

@@ -20,11 +20,13 @@ enum {
 	WRITER_GROUP_MAX_BYTES = 1 << 20,
 	WRITER_QUEUE_MAX = 4096, /* of one collection, writes */
 	WRITER_QUEUE_MAX_BYTES = 64 << 20,
+	WRITER_NAME_BYTES = 64,
 };
 
 /* One collection's place in a writer; embedded, zeroed, then writer_bind(). */
 struct writer_queue {
 	struct store *store;
+	const char *name; /* borrowed */
 	unsigned thread;
 	/* The rest is guarded by the thread's mutex. */
 	struct store_batch *first, *last;
@@ -35,12 +37,19 @@ struct writer_queue {
 
 struct writer *writer_new(unsigned threads);
 
+/*
+ * Have @notify(@arg) called with a queue's name, on its writer's thread, after a group
+ * changed something and was answered. Before the first write.
+ */
+void writer_on_commit(struct writer *writer, void (*notify)(void *arg, const char *name),
+		      void *arg);
+
 /* Write what is queued, then end the threads. Nobody may submit any more. */
 void writer_free(struct writer *writer);
 
-/* @seed spreads collections over threads. */
+/* @name, of at most WRITER_NAME_BYTES with its end, spreads collections over threads. */
 void writer_bind(struct writer *writer, struct writer_queue *queue, struct store *store,
-		 unsigned seed);
+		 const char *name);
 
 /*
  * @b lives until its done() was called. False: the queue is full, done() will not

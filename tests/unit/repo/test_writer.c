@@ -23,7 +23,7 @@ static void setup(void)
 
 	fixture_open("collector.Execution", indexed, true);
 	writer = writer_new(2);
-	writer_bind(writer, &queue, f.store, 1);
+	writer_bind(writer, &queue, f.store, "orders");
 }
 
 static void teardown(void)
