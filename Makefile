@@ -170,6 +170,7 @@ REFLECT_SRC := \
 	common/reflect/search.c \
 	common/reflect/skeleton.c \
 	common/reflect/trie.c \
+	common/reflect/typed_collection.c \
 	common/reflect/validate.c \
 	common/reflect/wire.c
 
@@ -370,6 +371,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_schema.c \
 	tests/unit/reflect/test_search.c \
+	tests/unit/reflect/test_typed_collection.c \
 	tests/unit/reflect/test_wire.c \
 	tests/unit/registry/test_catalog.c \
 	tests/unit/registry/test_feed.c \
