@@ -305,7 +305,8 @@ DISPATCHER_SRC := \
 	services/dispatcher/native.c \
 	services/dispatcher/peers.c \
 	services/dispatcher/records.c \
-	services/dispatcher/rpc.c
+	services/dispatcher/rpc.c \
+	services/dispatcher/typed.c
 
 WORKER_SRC := \
 	services/worker/active.c \

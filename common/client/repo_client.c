@@ -229,10 +229,9 @@ enum status repo_client_list(struct rpc_channel *repo, const char *ns, const cha
 	return STATUS_OK;
 }
 
-enum status repo_client_describe(struct rpc_channel *repo, const char *ns,
-				 const char *collection, const struct rpc_options *options,
-				 struct arena *arena, int64_t *ret_records, int64_t *ret_bytes,
-				 struct error *err)
+static enum status describe(struct rpc_channel *repo, const char *ns, const char *collection,
+			    const struct rpc_options *options, struct arena *arena,
+			    const Collector__DescribeResponse **ret, struct error *err)
 {
 	Collector__DescribeRequest request = COLLECTOR__DESCRIBE_REQUEST__INIT;
 	ProtobufCMessage *message;
@@ -241,9 +240,85 @@ enum status repo_client_describe(struct rpc_channel *repo, const char *ns,
 	request.namespace_ = (char *)ns;
 	request.collection_name = (char *)collection;
 	status = invoke(repo, "Describe", &request.base, options, arena, &message, err);
+	if (status == STATUS_OK)
+		*ret = (const Collector__DescribeResponse *)message;
+	return status;
+}
+
+static const char *message_of(const Collector__Collection *c)
+{
+	return c && c->message_type ? c->message_type->message_name : "";
+}
+
+enum status repo_client_collection_type(struct rpc_channel *repo, const char *ns,
+					const char *collection,
+					const struct rpc_options *options, struct arena *arena,
+					const char **ret_message, struct error *err)
+{
+	const Collector__DescribeResponse *reply;
+	enum status status = describe(repo, ns, collection, options, arena, &reply, err);
+
+	if (status == STATUS_OK)
+		*ret_message = message_of(reply->collection_definition);
+	return status;
+}
+
+static enum status discover(struct rpc_channel *repo, const char *ns, const char *page_token,
+			    const struct rpc_options *options, struct arena *arena,
+			    const Collector__DiscoverResponse **ret, struct error *err)
+{
+	Collector__DiscoverRequest request = COLLECTOR__DISCOVER_REQUEST__INIT;
+	ProtobufCMessage *message;
+	enum status status;
+
+	request.namespace_ = (char *)ns;
+	request.page_size = 1000;
+	request.page_token = (char *)page_token;
+	status = rpc_invoke(repo, &collector__collection_repo__descriptor, "Discover",
+			    &request.base, options, arena, &message, err);
+	if (status == STATUS_OK)
+		*ret = (const Collector__DiscoverResponse *)message;
+	return status;
+}
+
+enum status repo_client_collections(struct rpc_channel *repo, const char *ns,
+				    const struct rpc_options *options, struct arena *arena,
+				    const struct repo_collection **ret, size_t *ret_count,
+				    struct error *err)
+{
+	const Collector__DiscoverResponse *page;
+	struct repo_collection *all = NULL, *more;
+	const char *token = "";
+	size_t count = 0;
+
+	do {
+		enum status status = discover(repo, ns, token, options, arena, &page, err);
+		if (status != STATUS_OK)
+			return status;
+		more = arena_alloc(arena, (count + page->n_collections + 1) * sizeof(*more));
+		if (count)
+			memcpy(more, all, count * sizeof(*more));
+		all = more;
+		for (size_t i = 0; i < page->n_collections; i++)
+			all[count++] = (struct repo_collection){
+				page->collections[i]->name, message_of(page->collections[i])};
+		token = page->next_page_token;
+	} while (*token);
+	*ret = all;
+	*ret_count = count;
+	return STATUS_OK;
+}
+
+enum status repo_client_describe(struct rpc_channel *repo, const char *ns,
+				 const char *collection, const struct rpc_options *options,
+				 struct arena *arena, int64_t *ret_records, int64_t *ret_bytes,
+				 struct error *err)
+{
+	const Collector__DescribeResponse *reply;
+	enum status status = describe(repo, ns, collection, options, arena, &reply, err);
+
 	if (status != STATUS_OK)
 		return status;
-	const Collector__DescribeResponse *reply = (const Collector__DescribeResponse *)message;
 	*ret_records = reply->record_count;
 	*ret_bytes = reply->storage_size_bytes;
 	return STATUS_OK;

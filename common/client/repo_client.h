@@ -83,6 +83,22 @@ enum status repo_client_list(struct rpc_channel *repo, const char *ns, const cha
 			     struct arena *arena, struct repo_page *ret_page,
 			     struct error *err) MUST_CHECK;
 
+/* The full name of the type of the collection's records. */
+enum status repo_client_collection_type(struct rpc_channel *repo, const char *ns,
+					const char *collection,
+					const struct rpc_options *options, struct arena *arena,
+					const char **ret_message, struct error *err) MUST_CHECK;
+
+struct repo_collection {
+	const char *name, *message;
+};
+
+/* The collections of @ns, all of them, ordered by name. */
+enum status repo_client_collections(struct rpc_channel *repo, const char *ns,
+				    const struct rpc_options *options, struct arena *arena,
+				    const struct repo_collection **ret, size_t *ret_count,
+				    struct error *err) MUST_CHECK;
+
 /* How many records, and bytes on disk. */
 enum status repo_client_describe(struct rpc_channel *repo, const char *ns,
 				 const char *collection, const struct rpc_options *options,

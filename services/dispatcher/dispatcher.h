@@ -24,6 +24,7 @@ struct dispatcher {
 	struct bindings *bindings;
 	struct mesh *mesh;
 	struct front *front;
+	struct typed *typed;
 	struct native *native;
 	struct dispatcher_rpc *rpc;
 };

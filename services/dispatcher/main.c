@@ -16,6 +16,7 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/rpc.h"
+#include "services/dispatcher/typed.h"
 
 struct dispatcher_config {
 	const char *collector_id, *advertise_address;
@@ -85,6 +86,7 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	d->bindings = bindings_new(d);
 	d->mesh = mesh_new(d);
 	d->front = front_new(d);
+	d->typed = typed_new(d);
 	d->native = native_new(d);
 	d->rpc = dispatcher_rpc_new(d);
 	*ret_state = d;
@@ -128,6 +130,7 @@ static void close_dispatcher(void *state)
 	records_free(d->records);
 	bindings_free(d->bindings);
 	native_free(d->native);
+	typed_free(d->typed);
 	dispatcher_rpc_free(d->rpc);
 	type_cache_free(d->types);
 	peers_free(d->peers);

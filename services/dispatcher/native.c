@@ -21,6 +21,7 @@
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
+#include "services/dispatcher/typed.h"
 
 struct native {
 	struct dispatcher *d;
@@ -278,6 +279,7 @@ static void route(void *arg, struct rpc_call *call)
 	const char *service = rpc_method_path(call) + 1, *slash = strrchr(service, '/');
 	size_t len = slash ? (size_t)(slash - service) : 0;
 	struct rpc_channel *owner = front_channel(d->front, service, len);
+	struct typed_collection collection;
 	struct native_call *n;
 	struct error err;
 
@@ -295,7 +297,9 @@ static void route(void *arg, struct rpc_call *call)
 		rpc_fail_error(call, &err);
 		return;
 	}
-	if (!is_elsewhere(n) && take_handler(n))
+	if (!is_elsewhere(n) && typed_collection_of(n->service, &collection))
+		typed_serve(d->typed, call, &collection, n->method);
+	else if (!is_elsewhere(n) && take_handler(n))
 		forward_to_handler(n);
 	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(d->daemon)), look_into, n))
 		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");

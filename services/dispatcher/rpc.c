@@ -20,6 +20,7 @@
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/rpc_shared.h"
+#include "services/dispatcher/typed.h"
 
 enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
 
@@ -396,8 +397,18 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 {
 	struct dispatcher_rpc *r = arg;
 	struct rpc_options options = {.timeout_ms = 5000};
+	struct pool *registered;
+	struct error ignored; /* a repo that is away hides its collections, nothing else */
+	enum status status = type_cache_current(r->d->types, ns, &options, &registered, err);
 
-	return type_cache_current(r->d->types, ns, &options, ret_pool, err);
+	if (status != STATUS_OK)
+		return status;
+	if (typed_extend(r->d->typed, ns, registered, &options, ret_pool, &ignored) ==
+	    STATUS_OK)
+		pool_unref(registered);
+	else
+		*ret_pool = registered;
+	return STATUS_OK;
 }
 
 struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)

@@ -1,0 +1,324 @@
+#include "services/dispatcher/typed.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "common/client/repo_client.h"
+#include "common/daemon/daemon.h"
+#include "common/reflect/pool.h"
+#include "common/rpc/client.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/proxy.h"
+#include "common/rpc/server.h"
+#include "services/dispatcher/dispatch.h"
+#include "services/dispatcher/dispatcher.h"
+
+enum { MAX_KNOWN = 4096, MAX_INLINE_BYTES = 64 << 10 };
+static const uint64_t fresh_ns = 1000000000;
+
+/* The type of a collection, as the repo told it. */
+struct known {
+	uint64_t asked_ns;
+	char message[];
+};
+
+struct typed {
+	struct dispatcher *d;
+	struct rpc_channel *repo;
+	struct typed_collections *forms;
+	pthread_mutex_t mu;
+	struct map types; /* "<ns>/<name>" -> struct known */
+};
+
+struct typed *typed_new(struct dispatcher *d)
+{
+	struct typed *t = xcalloc(1, sizeof(*t));
+
+	t->d = d;
+	t->repo = daemon_channel(d->daemon, DAEMON_REPO);
+	t->forms = typed_collections_new();
+	pthread_mutex_init(&t->mu, NULL);
+	return t;
+}
+
+void typed_free(struct typed *t)
+{
+	if (!t)
+		return;
+	map_release(&t->types, free);
+	typed_collections_free(t->forms);
+	pthread_mutex_destroy(&t->mu);
+	free(t);
+}
+
+/* -------------------------------------------------------------------- types */
+
+static void remember(struct typed *t, const char *key, const char *message)
+{
+	size_t size = strlen(message) + 1;
+	struct known *k = xmalloc(sizeof(*k) + size);
+
+	k->asked_ns = clock_monotonic_ns();
+	memcpy(k->message, message, size);
+	pthread_mutex_lock(&t->mu);
+	if (t->types.count >= MAX_KNOWN) {
+		map_release(&t->types, free);
+		t->types = (struct map){0};
+	}
+	free(map_put(&t->types, key, k));
+	pthread_mutex_unlock(&t->mu);
+}
+
+static void forget(struct typed *t, const char *key)
+{
+	pthread_mutex_lock(&t->mu);
+	free(map_remove(&t->types, key));
+	pthread_mutex_unlock(&t->mu);
+}
+
+/* In @arena; NULL: it was not asked for just now. */
+static const char *recall(struct typed *t, const char *key, struct arena *arena)
+{
+	const char *message = NULL;
+	const struct known *k;
+
+	pthread_mutex_lock(&t->mu);
+	k = map_get(&t->types, key);
+	if (k && clock_monotonic_ns() - k->asked_ns < fresh_ns)
+		message = arena_strdup(arena, k->message);
+	pthread_mutex_unlock(&t->mu);
+	return message;
+}
+
+/* -------------------------------------------------------------------- calls */
+
+/* A call under way, in its inbound call's arena. */
+struct typed_call {
+	struct typed *t;
+	void *call;
+	const struct typed_request *request;
+	const struct typed_method *method;
+	const char *key;     /* of the collection's type */
+	const char *message; /* its type */
+	bool asked;          /* the repo, for this call */
+	typed_done *done;
+	void *arg;
+};
+
+static void finish_failed(struct typed_call *c, const struct error *err)
+{
+	const struct rpc_outcome outcome = {.not_processed = true};
+
+	c->done(c->arg, err->status, err, bytes_of(NULL, 0), &outcome);
+}
+
+static void find_type(void *arg);
+
+static void answered(void *arg, enum status status, const struct error *err, struct bytes reply,
+		     const struct rpc_outcome *outcome)
+{
+	struct typed_call *c = arg;
+	AUTO_STRBUF out = STRBUF_INIT;
+	struct error broken = {.status = STATUS_OK};
+
+	if (status == STATUS_INVALID_ARGUMENT && c->method->takes_item && !c->asked &&
+	    rpc_pool_submit(rpc_server_pool(daemon_server(c->t->d->daemon)), find_type, c))
+		return; /* perhaps its type is another now */
+	if (status == STATUS_OK &&
+	    typed_collection_response(c->method, reply, &out, &broken) != STATUS_OK) {
+		status = broken.status;
+		err = &broken;
+	}
+	c->done(c->arg, status, err, bytes_of(out.buf, out.len), outcome);
+}
+
+static void call_repo(struct typed_call *c)
+{
+	struct rpc_options options = {.parent = c->call,
+				      .timeout_ms = rpc_time_left_ms(c->call),
+				      .forward_caller = true};
+	AUTO_STRBUF out = STRBUF_INIT;
+	struct error err;
+
+	if (typed_collection_request(c->method, &c->request->collection, c->message,
+				     c->request->request, &out, &err) != STATUS_OK) {
+		finish_failed(c, &err);
+		return;
+	}
+	rpc_start_raw(c->t->repo, c->method->path, bytes_of(out.buf, out.len), &options,
+		      answered, c, NULL);
+}
+
+/* Blocks on the repo. */
+static void find_type(void *arg)
+{
+	struct typed_call *c = arg;
+	const struct typed_collection *of = &c->request->collection;
+	struct rpc_options options = {.parent = c->call};
+	struct error err;
+	enum status status = repo_client_collection_type(c->t->repo, of->ns, of->name, &options,
+							 rpc_arena(c->call), &c->message, &err);
+
+	c->asked = true;
+	if (status == STATUS_OK) {
+		remember(c->t, c->key, c->message);
+		call_repo(c);
+		return;
+	}
+	forget(c->t, c->key);
+	if (status == STATUS_NOT_FOUND)
+		error_set(&err, STATUS_UNIMPLEMENTED,
+			  "there is no collection %s in namespace %s", of->name, of->ns);
+	finish_failed(c, &err);
+}
+
+static struct typed_call *new_call(struct typed *t, const struct typed_request *request,
+				   void *call, typed_done *done, void *arg)
+{
+	struct arena *arena = rpc_arena(call);
+	struct typed_call *c = arena_alloc(arena, sizeof(*c));
+
+	*c = (struct typed_call){
+		.t = t,
+		.call = call,
+		.request = request,
+		.method = typed_collection_method(t->forms, request->method),
+		.key = arena_printf(arena, "%s/%s", request->collection.ns,
+				    request->collection.name),
+		.done = done,
+		.arg = arg,
+	};
+	c->message = recall(t, c->key, arena);
+	return c;
+}
+
+static void refuse_method(struct typed_call *c)
+{
+	struct error err;
+
+	error_set(&err, STATUS_UNIMPLEMENTED, "a collection has no method %s",
+		  c->request->method);
+	finish_failed(c, &err);
+}
+
+void typed_start(struct typed *t, const struct typed_request *request, void *call,
+		 typed_done *done, void *arg)
+{
+	struct typed_call *c = new_call(t, request, call, done, arg);
+
+	if (!c->method)
+		refuse_method(c);
+	else if (c->message)
+		call_repo(c);
+	else
+		find_type(c);
+}
+
+/* ------------------------------------------------------------- native calls */
+
+static void serve_done(void *arg, enum status status, const struct error *err,
+		       struct bytes response, const struct rpc_outcome *outcome)
+{
+	struct rpc_call *call = arg;
+
+	if (status == STATUS_OK)
+		rpc_answer(call, response);
+	else if (outcome->not_processed)
+		rpc_fail_not_processed(call, err);
+	else
+		rpc_fail_error(call, err);
+}
+
+struct native {
+	struct typed *t;
+	struct rpc_call *call;
+	struct typed_request request;
+};
+
+static void serve_on_pool(void *arg)
+{
+	struct native *n = arg;
+
+	typed_start(n->t, &n->request, n->call, serve_done, n->call);
+}
+
+static void collected(void *arg, struct rpc_call *call)
+{
+	struct native *n = arg;
+	struct typed_call *c;
+
+	n->request.request = rpc_request_bytes(call);
+	c = new_call(n->t, &n->request, call, serve_done, call);
+	if (!c->method)
+		refuse_method(c);
+	else if (c->message && n->request.request.size <= MAX_INLINE_BYTES)
+		call_repo(c); /* nothing to wait for */
+	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->t->d->daemon)),
+				  serve_on_pool, n))
+		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
+}
+
+void typed_serve(struct typed *t, struct rpc_call *call,
+		 const struct typed_collection *collection, const char *method)
+{
+	const char *ns = rpc_metadata(call, DISPATCH_NAMESPACE_HEADER);
+	struct native *n = arena_alloc(rpc_arena(call), sizeof(*n));
+	struct error err;
+
+	if (ns && *ns && strcmp(ns, collection->ns) != 0) {
+		error_field(&err, DISPATCH_NAMESPACE_HEADER,
+			    "the service is of namespace %s, not %s", collection->ns, ns);
+		rpc_fail_error(call, &err);
+		return;
+	}
+	*n = (struct native){t, call, {*collection, method, bytes_of(NULL, 0)}};
+	rpc_collect(call, collected, n);
+}
+
+/* --------------------------------------------------------------- descriptors */
+
+/* The files of all collections whose type is known; in @arena. */
+static size_t make_files(struct typed *t, const char *ns, const struct pool *base,
+			 const struct repo_collection *all, size_t count, struct arena *arena,
+			 struct bytes *files)
+{
+	AUTO_STRBUF made = STRBUF_INIT;
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *message = all[i].message;
+		const struct pool_file *file =
+			pool_file_of_symbol(base, message, strlen(message));
+		if (!file || !pool_message(base, message, strlen(message)))
+			continue;
+		strbuf_reset(&made);
+		typed_collection_file(t->forms, ns, all[i].name, message, file->name, &made);
+		files[n++] = bytes_of(arena_memdup(arena, made.buf, made.len), made.len);
+	}
+	return n;
+}
+
+enum status typed_extend(struct typed *t, const char *ns, struct pool *base,
+			 const struct rpc_options *options, struct pool **ret_pool,
+			 struct error *err)
+{
+	const struct repo_collection *all;
+	struct bytes *files;
+	struct arena arena;
+	enum status status;
+	size_t count;
+
+	arena_init(&arena, 0);
+	status = repo_client_collections(t->repo, ns, options, &arena, &all, &count, err);
+	if (status == STATUS_OK) {
+		files = arena_alloc(&arena, (count + 1) * sizeof(*files));
+		count = make_files(t, ns, base, all, count, &arena, files);
+		status = pool_extend(base, files, count, ret_pool, err);
+	}
+	arena_release(&arena);
+	return status;
+}

@@ -1,0 +1,62 @@
+/*
+ * Collections as services typed with their message, collections.<namespace>.<Name>: their
+ * calls, turned into calls of the repo, and their descriptors, for reflection
+ * (common/reflect/typed_collection.h has both forms).
+ *
+ * Thread-safe. What type a collection has is asked of the repo, at most once a second;
+ * a collection that was made anew with another type is noticed by the repo's refusal.
+ */
+#ifndef SERVICES_DISPATCHER_TYPED_H
+#define SERVICES_DISPATCHER_TYPED_H
+
+#include <stdbool.h>
+
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+#include "common/reflect/typed_collection.h"
+
+struct dispatcher;
+struct pool;
+struct rpc_call;
+struct rpc_options;
+struct rpc_outcome;
+struct typed;
+
+struct typed *typed_new(struct dispatcher *d);
+void typed_free(struct typed *t);
+
+/*
+ * Serve a native call of "collections...": it is ended here. @collection is what its
+ * service names, @method its method. For a loop thread.
+ */
+void typed_serve(struct typed *t, struct rpc_call *call,
+		 const struct typed_collection *collection, const char *method);
+
+/* A call of a typed method; lives until @done. */
+struct typed_request {
+	struct typed_collection collection;
+	const char *method;
+	struct bytes request;
+};
+
+/* @response is borrowed for the duration of the callback. */
+typedef void typed_done(void *arg, enum status status, const struct error *err,
+			struct bytes response, const struct rpc_outcome *outcome);
+
+/*
+ * The same for a message at hand. @call is the inbound call that this one serves, with
+ * whose rights it is made. Blocks on the repo; @done runs once, on any thread.
+ * UNIMPLEMENTED: there is no such collection or method.
+ */
+void typed_start(struct typed *t, const struct typed_request *request, void *call,
+		 typed_done *done, void *arg);
+
+/*
+ * *ret_pool, a new reference, is @base with the services of the collections of @ns whose
+ * type is in it.
+ */
+enum status typed_extend(struct typed *t, const char *ns, struct pool *base,
+			 const struct rpc_options *options, struct pool **ret_pool,
+			 struct error *err) MUST_CHECK;
+
+#endif
