@@ -298,6 +298,8 @@ DISPATCHER_SRC := \
 	services/dispatcher/dispatch.c \
 	services/dispatcher/explain.c \
 	services/dispatcher/front.c \
+	services/dispatcher/handler_call.c \
+	services/dispatcher/handler_rpc.c \
 	services/dispatcher/handlers.c \
 	services/dispatcher/identity.c \
 	services/dispatcher/mesh.c \
@@ -306,7 +308,9 @@ DISPATCHER_SRC := \
 	services/dispatcher/peers.c \
 	services/dispatcher/records.c \
 	services/dispatcher/rpc.c \
-	services/dispatcher/typed.c
+	services/dispatcher/typed.c \
+	services/dispatcher/wrapper_rpc.c \
+	services/dispatcher/wrappers.c
 
 WORKER_SRC := \
 	services/worker/active.c \

@@ -110,6 +110,32 @@ enum status handler_record_unpack(struct bytes data, struct arena *arena,
 	return STATUS_OK;
 }
 
+struct bytes wrapper_record_pack(const struct wrapper_record *record, struct arena *arena)
+{
+	Collector__ServeWrapper m = COLLECTOR__SERVE_WRAPPER__INIT;
+
+	m.namespace_ = (char *)record->ns;
+	m.wrapper_namespace = (char *)record->wrapper_ns;
+	m.service_name = (char *)record->service;
+	m.method_name = (char *)record->method;
+	return rpc_pack(&m.base, arena);
+}
+
+enum status wrapper_record_unpack(struct bytes data, struct arena *arena,
+				  struct wrapper_record *ret, struct error *err)
+{
+	ProtobufCMessage *message;
+	enum status status =
+		rpc_unpack(&collector__serve_wrapper__descriptor, data, arena, &message, err);
+
+	if (status == STATUS_OK) {
+		const Collector__ServeWrapper *m = (const Collector__ServeWrapper *)message;
+		*ret = (struct wrapper_record){m->namespace_, m->wrapper_namespace,
+					       m->service_name, m->method_name};
+	}
+	return status;
+}
+
 struct bytes connection_record_pack(const struct connection_record *record, struct arena *arena)
 {
 	Collector__Connection m = COLLECTOR__CONNECTION__INIT;

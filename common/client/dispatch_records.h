@@ -15,6 +15,8 @@
 
 #define DISPATCH_SERVERS_COLLECTION "dispatch_servers"
 #define DISPATCH_SERVER_TYPE        "collector.DispatchServer"
+#define SERVE_WRAPPERS_COLLECTION   "serve_wrappers"
+#define SERVE_WRAPPER_TYPE          "collector.ServeWrapper"
 #define CONNECTIONS_COLLECTION      "connections"
 #define CONNECTION_TYPE             "collector.Connection"
 #define COLLECTORS_COLLECTION       "collectors"
@@ -45,6 +47,19 @@ struct bytes handler_record_pack(const struct handler_record *record, struct are
 /* Texts are in @arena. INVALID_ARGUMENT: not a DispatchServer. */
 enum status handler_record_unpack(struct bytes data, struct arena *arena,
 				  struct handler_record *ret, struct error *err) MUST_CHECK;
+
+/* What gets the calls of a namespace. No text is NULL. */
+struct wrapper_record {
+	const char *ns;         /* that is wrapped */
+	const char *wrapper_ns; /* where the method is */
+	const char *service, *method;
+};
+
+struct bytes wrapper_record_pack(const struct wrapper_record *record, struct arena *arena);
+
+/* Texts are in @arena. INVALID_ARGUMENT: not a ServeWrapper. */
+enum status wrapper_record_unpack(struct bytes data, struct arena *arena,
+				  struct wrapper_record *ret, struct error *err) MUST_CHECK;
 
 struct connection_record {
 	const char *id, *source_id, *target_id, *address;

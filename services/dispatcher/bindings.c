@@ -7,18 +7,23 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/names.h"
 #include "common/client/repo_client.h"
 #include "common/daemon/daemon.h"
 #include "common/rpc/pool.h"
 #include "common/rpc/server.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/records.h"
+#include "services/dispatcher/wrappers.h"
 
 enum {
 	PAGE = 500,
 	LOAD_TIMEOUT_MS = 5000,
+	LOAD_TRIES = 3,
 	RETRY_MS = 250,
 	REFRESH_NS = 1000000000,
+	RELOAD_NS = 2000000000,
 };
 
 struct bindings {
@@ -26,7 +31,8 @@ struct bindings {
 	struct rpc_channel *repo;
 	pthread_mutex_t loading; /* one load at a time */
 	pthread_mutex_t mu;      /* all below */
-	uint64_t loaded_ns;      /* when the table was last loaded; 0: never */
+	uint64_t loaded_ns;      /* when the tables were last loaded; 0: never */
+	unsigned changes;        /* made in the tables by this process */
 	bool queued;             /* a load waits for a pool thread */
 };
 
@@ -52,40 +58,60 @@ void bindings_free(struct bindings *b)
 
 /* ----------------------------------------------------------------- loading */
 
+/* What is kept, read page by page. */
 struct loaded {
-	struct handler_record *records;
-	size_t count;
+	struct handler_record *handlers;
+	size_t handler_count;
+	struct wrapper_record *wrappers;
+	size_t wrapper_count;
 };
 
-static enum status take_page(const struct repo_page *page, struct arena *arena,
-			     struct loaded *all, struct error *err)
+static enum status take_handlers(const struct repo_page *page, struct arena *arena,
+				 struct loaded *all, struct error *err)
 {
-	all->records = xreallocarray(all->records, all->count + page->count + 1,
-				     sizeof(*all->records));
+	all->handlers = xreallocarray(all->handlers, all->handler_count + page->count + 1,
+				      sizeof(*all->handlers));
 	for (size_t i = 0; i < page->count; i++) {
-		enum status status = handler_record_unpack(page->records[i].item, arena,
-							   &all->records[all->count], err);
+		enum status status = handler_record_unpack(
+			page->records[i].item, arena, &all->handlers[all->handler_count], err);
 		if (status != STATUS_OK)
 			return status;
-		all->count++;
+		all->handler_count++;
 	}
 	return STATUS_OK;
 }
 
-static enum status load_all(struct bindings *b, struct arena *arena, struct loaded *all,
-			    struct error *err)
+static enum status take_wrappers(const struct repo_page *page, struct arena *arena,
+				 struct loaded *all, struct error *err)
+{
+	all->wrappers = xreallocarray(all->wrappers, all->wrapper_count + page->count + 1,
+				      sizeof(*all->wrappers));
+	for (size_t i = 0; i < page->count; i++) {
+		enum status status = wrapper_record_unpack(
+			page->records[i].item, arena, &all->wrappers[all->wrapper_count], err);
+		if (status != STATUS_OK)
+			return status;
+		all->wrapper_count++;
+	}
+	return STATUS_OK;
+}
+
+static enum status load_all(struct bindings *b, const char *collection,
+			    enum status (*take)(const struct repo_page *, struct arena *,
+						struct loaded *, struct error *),
+			    struct arena *arena, struct loaded *all, struct error *err)
 {
 	struct rpc_options options = {.timeout_ms = LOAD_TIMEOUT_MS};
 	struct repo_page page = {.next_page_token = ""};
 
 	do {
 		enum status status = repo_client_list(
-			b->repo, "system", DISPATCH_SERVERS_COLLECTION, "", "", PAGE,
+			b->repo, NAMES_SYSTEM_NAMESPACE, collection, "", "", PAGE,
 			page.next_page_token, &options, arena, &page, err);
 		if (status == STATUS_NOT_FOUND)
-			return STATUS_OK; /* nothing was ever bound */
+			return STATUS_OK; /* nothing was ever kept there */
 		if (status == STATUS_OK)
-			status = take_page(&page, arena, all, err);
+			status = take(&page, arena, all, err);
 		if (status != STATUS_OK)
 			return status;
 	} while (*page.next_page_token);
@@ -102,24 +128,70 @@ static bool was_loaded_within(struct bindings *b, uint64_t ns)
 	return fresh;
 }
 
-static enum status load(struct bindings *b, struct error *err)
+/*
+ * What was attached to a process of this collector that was killed. Only before anything
+ * is attached now: a record is there later than its handler.
+ */
+static void remove_left_over(struct bindings *b, const struct loaded *all)
+{
+	for (size_t i = 0; i < all->handler_count; i++) {
+		const struct handler_record *h = &all->handlers[i];
+		if (h->kind == HANDLER_ATTACHED && !strcmp(h->collector_id, b->d->self.id) &&
+		    !handlers_has(b->d->handlers, h->ns, h->service, h->id))
+			records_remove(b->d->records, DISPATCH_SERVERS_COLLECTION, h->id);
+	}
+}
+
+/* Into the tables, unless they were changed while it was read. */
+static bool take_over(struct bindings *b, const struct loaded *all, unsigned changes)
+{
+	bool current, first;
+
+	pthread_mutex_lock(&b->mu);
+	current = b->changes == changes;
+	first = !b->loaded_ns;
+	if (current) {
+		wrappers_replace(b->d->wrappers, all->wrappers, all->wrapper_count);
+		handlers_replace(b->d->handlers, all->handlers, all->handler_count);
+		b->loaded_ns = clock_monotonic_ns();
+	}
+	pthread_mutex_unlock(&b->mu);
+	if (current && first)
+		remove_left_over(b, all);
+	return current;
+}
+
+static enum status load_once(struct bindings *b, bool *ret_current, struct error *err)
 {
 	struct loaded all = {0};
 	struct arena arena;
 	enum status status;
+	unsigned changes;
 
+	pthread_mutex_lock(&b->mu);
+	changes = b->changes;
+	pthread_mutex_unlock(&b->mu);
 	arena_init(&arena, 0);
-	status = load_all(b, &arena, &all, err);
-	if (status == STATUS_OK) {
-		handlers_replace(b->d->handlers, all.records, all.count);
-		pthread_mutex_lock(&b->mu);
-		b->loaded_ns = clock_monotonic_ns();
-		pthread_mutex_unlock(&b->mu);
-		daemon_set_number(b->d->daemon, "handlers",
-				  (int64_t)handlers_count(b->d->handlers));
-	}
-	free(all.records);
+	status = load_all(b, DISPATCH_SERVERS_COLLECTION, take_handlers, &arena, &all, err);
+	if (status == STATUS_OK)
+		status = load_all(b, SERVE_WRAPPERS_COLLECTION, take_wrappers, &arena, &all,
+				  err);
+	if (status == STATUS_OK)
+		*ret_current = take_over(b, &all, changes);
+	free(all.handlers);
+	free(all.wrappers);
 	arena_release(&arena);
+	return status;
+}
+
+static enum status load(struct bindings *b, struct error *err)
+{
+	enum status status = STATUS_OK;
+	bool current = false;
+
+	for (int i = 0; status == STATUS_OK && !current && i < LOAD_TRIES; i++)
+		status = load_once(b, &current, err);
+	daemon_set_number(b->d->daemon, "handlers", (int64_t)handlers_count(b->d->handlers));
 	return status;
 }
 
@@ -141,8 +213,8 @@ static void load_on_pool(void *arg)
 	struct error err;
 
 	pthread_mutex_lock(&b->loading);
-	if (!was_loaded_within(b, UINT64_MAX) && load(b, &err) != STATUS_OK)
-		log_debug("handlers cannot be loaded yet: %s; trying again", err.message);
+	if (!was_loaded_within(b, RELOAD_NS) && load(b, &err) != STATUS_OK)
+		log_debug("handlers cannot be loaded now: %s; trying again", err.message);
 	pthread_mutex_unlock(&b->loading);
 	pthread_mutex_lock(&b->mu);
 	b->queued = false;
@@ -150,13 +222,13 @@ static void load_on_pool(void *arg)
 }
 
 /* The event thread must not wait for the repo: a pool thread does. */
-static void load_first(void *arg)
+static void load_when_due(void *arg)
 {
 	struct bindings *b = arg;
-	bool submit;
+	bool submit = !was_loaded_within(b, RELOAD_NS);
 
 	pthread_mutex_lock(&b->mu);
-	submit = !b->loaded_ns && !b->queued;
+	submit = submit && !b->queued;
 	b->queued |= submit;
 	pthread_mutex_unlock(&b->mu);
 	if (submit &&
@@ -169,7 +241,16 @@ static void load_first(void *arg)
 
 void bindings_start(struct bindings *b)
 {
-	daemon_every(b->d->daemon, 0, RETRY_MS, load_first, b);
+	daemon_every(b->d->daemon, 0, RETRY_MS, load_when_due, b);
+}
+
+/* A table was changed: what is being read now may not know of it. */
+static void changed(struct bindings *b)
+{
+	pthread_mutex_lock(&b->mu);
+	b->changes++;
+	pthread_mutex_unlock(&b->mu);
+	daemon_set_number(b->d->daemon, "handlers", (int64_t)handlers_count(b->d->handlers));
 }
 
 /* ----------------------------------------------------------------- binding */
@@ -195,7 +276,7 @@ enum status bindings_add(struct bindings *b, const struct handler_record *record
 	if (status != STATUS_OK)
 		return status;
 	(void)handlers_put(b->d->handlers, record, NULL); /* the address was checked */
-	daemon_set_number(b->d->daemon, "handlers", (int64_t)handlers_count(b->d->handlers));
+	changed(b);
 	return STATUS_OK;
 }
 
@@ -219,6 +300,31 @@ enum status bindings_remove(struct bindings *b, const char *ns, const char *id,
 	if (status != STATUS_OK)
 		return status;
 	(void)handlers_remove(b->d->handlers, ns, id);
-	daemon_set_number(b->d->daemon, "handlers", (int64_t)handlers_count(b->d->handlers));
+	changed(b);
 	return STATUS_OK;
+}
+
+enum status bindings_set_wrapper(struct bindings *b, const struct wrapper_record *record,
+				 const struct rpc_options *options, struct arena *arena,
+				 struct error *err)
+{
+	static const char *const indexed[] = {NULL};
+	enum status status = repo_client_ensure_collection(
+		b->repo, NAMES_SYSTEM_NAMESPACE, SERVE_WRAPPERS_COLLECTION, SERVE_WRAPPER_TYPE,
+		indexed, options, arena, err);
+
+	if (status == STATUS_OK && *record->service)
+		status = repo_client_put(b->repo, NAMES_SYSTEM_NAMESPACE,
+					 SERVE_WRAPPERS_COLLECTION, record->ns, "", true,
+					 SERVE_WRAPPER_TYPE, wrapper_record_pack(record, arena),
+					 options, arena, NULL, err);
+	else if (status == STATUS_OK)
+		status = repo_client_delete(b->repo, NAMES_SYSTEM_NAMESPACE,
+					    SERVE_WRAPPERS_COLLECTION, record->ns, options,
+					    arena, err);
+	if (status == STATUS_OK && !wrappers_set(b->d->wrappers, record))
+		status = error_set(err, STATUS_RESOURCE_EXHAUSTED,
+				   "there are %d wrappers already", WRAPPERS_MAX);
+	changed(b);
+	return status;
 }

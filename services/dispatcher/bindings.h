@@ -1,6 +1,8 @@
 /*
- * Binding methods to servers for good: records in system/dispatch_servers, and
- * from there into the table of handlers. Blocks on the repo. Thread-safe.
+ * Binding methods to handlers for good: records in system/dispatch_servers, and
+ * from there into the table of handlers; the same for Serve wrappers, in
+ * system/serve_wrappers. Both tables are loaded anew every 2 s: other dispatchers of the
+ * repo change them too. Blocks on the repo. Thread-safe.
  */
 #ifndef SERVICES_DISPATCHER_BINDINGS_H
 #define SERVICES_DISPATCHER_BINDINGS_H
@@ -33,6 +35,14 @@ void bindings_refresh(struct bindings *b);
 enum status bindings_add(struct bindings *b, const struct handler_record *record,
 			 const struct rpc_options *options, struct arena *arena,
 			 struct error *err) MUST_CHECK;
+
+/*
+ * Give the namespace this wrapper; with an empty service, none. UNAVAILABLE: the repo is
+ * away. RESOURCE_EXHAUSTED: WRAPPERS_MAX.
+ */
+enum status bindings_set_wrapper(struct bindings *b, const struct wrapper_record *record,
+				 const struct rpc_options *options, struct arena *arena,
+				 struct error *err) MUST_CHECK;
 
 /* NOT_FOUND: there is no such handler in @ns. */
 enum status bindings_remove(struct bindings *b, const char *ns, const char *id,

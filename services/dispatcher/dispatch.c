@@ -6,20 +6,20 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/base/strbuf.h"
-#include "common/base/utf8.h"
 #include "common/client/dispatcher_client.h"
 #include "common/client/type_cache.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
-#include "services/dispatcher/attached.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/handler_call.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
+#include "services/dispatcher/wrappers.h"
 
-enum { MAX_TRIES = 8, MAX_HEADERS = 3, MAX_CONTEXT = 3 };
+enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
 
 /* A dispatch under way; in the call's arena. */
 struct attempt {
@@ -29,8 +29,7 @@ struct attempt {
 	struct pool *pool; /* holds method */
 	const struct pool_method *method;
 	const struct handler *tried_handler;
-	struct dispatch_request request; /* to an attached handler */
-	struct rpc_header context[MAX_CONTEXT];
+	struct handler_call local;
 	const struct peer *tried[MAX_TRIES];
 	size_t tried_count;
 	uint64_t started_us;
@@ -107,18 +106,6 @@ enum status dispatch_via(const char *via, const char *self, struct arena *arena,
 	return STATUS_OK;
 }
 
-/* Whoever repeats a call under one key is told apart from who calls twice. */
-static size_t put_headers(const struct attempt *a, struct rpc_header headers[MAX_HEADERS])
-{
-	const char *key = rpc_metadata(a->x->call, DISPATCH_IDEMPOTENCY_HEADER);
-	size_t n = 0;
-
-	headers[n++] = (struct rpc_header){DISPATCH_NAMESPACE_HEADER, a->x->ns};
-	if (key)
-		headers[n++] = (struct rpc_header){DISPATCH_IDEMPOTENCY_HEADER, key};
-	return n;
-}
-
 /* ------------------------------------------------------------- local handler */
 
 static bool may_repeat(const struct attempt *a)
@@ -172,44 +159,14 @@ static void failed_local(struct attempt *a, const struct error *err, bool not_pr
 		finish(a, &failed);
 }
 
-static void handler_answered(struct attempt *a)
-{
-	a->tried_handler = a->handler;
-	handlers_done(a->handler);
-	a->handler = NULL;
-}
-
-static void backend_done(void *arg, enum status status, const struct error *err,
-			 struct bytes reply, const struct rpc_outcome *outcome)
-{
-	struct attempt *a = arg;
-
-	handler_answered(a);
-	if (status == STATUS_OK)
-		finish_local(a, a->method->output->full_name, reply);
-	else
-		failed_local(a, err, outcome->not_processed);
-}
-
-static void call_backend(struct attempt *a)
-{
-	struct rpc_header headers[MAX_HEADERS];
-	struct rpc_options options = {.parent = a->x->call, .headers = headers};
-	const char *path =
-		arena_printf(rpc_arena(a->x->call), "/%s/%s", a->x->service, a->x->method);
-
-	options.header_count = put_headers(a, headers);
-	options.timeout_ms = rpc_time_left_ms(a->x->call);
-	rpc_start_raw(handler_channel(a->handler), path, a->x->input, &options, backend_done, a,
-		      NULL);
-}
-
-static void attached_done_call(void *arg, const struct attached_outcome *outcome)
+static void handler_answered(void *arg, const struct attached_outcome *outcome)
 {
 	struct attempt *a = arg;
 	struct error err;
 
-	handler_answered(a);
+	a->tried_handler = a->handler;
+	handlers_done(a->handler);
+	a->handler = NULL;
 	if (outcome->status == STATUS_OK) {
 		finish_local(a, outcome->output_type, outcome->output);
 		return;
@@ -218,46 +175,25 @@ static void attached_done_call(void *arg, const struct attached_outcome *outcome
 	failed_local(a, &err, outcome->not_processed);
 }
 
-/* What the caller's metadata tells whoever runs the call. */
-static size_t put_context(const struct attempt *a, struct rpc_header context[MAX_CONTEXT])
-{
-	static const char *const keys[] = {"traceparent", DISPATCH_IDEMPOTENCY_HEADER};
-	void *call = a->x->call;
-	size_t n = 0;
-
-	context[n++] = (struct rpc_header){"request-id", rpc_request_id(call)};
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		const char *value = rpc_metadata(call, keys[i]);
-		if (value && utf8_valid(value, strlen(value)))
-			context[n++] = (struct rpc_header){keys[i], value};
-	}
-	return n;
-}
-
-static void call_attached(struct attempt *a)
+static void call_handler(struct attempt *a)
 {
 	const struct dispatch *x = a->x;
 
-	a->request = (struct dispatch_request){
+	a->local_tries++;
+	a->local = (struct handler_call){
+		.d = x->d,
+		.call = x->call,
+		.handler = a->handler,
 		.ns = x->ns,
 		.service = x->service,
 		.method = x->method,
 		.input_type = x->input_type,
 		.input = x->input,
-		.context = a->context,
-		.context_count = put_context(a, a->context),
+		.registered = a->method,
+		.done = handler_answered,
+		.arg = a,
 	};
-	attached_call(handler_attached(a->handler), &a->request, x->call, attached_done_call,
-		      a);
-}
-
-static void call_handler(struct attempt *a)
-{
-	a->local_tries++;
-	if (handler_kind(a->handler) == HANDLER_ATTACHED)
-		call_attached(a);
-	else
-		call_backend(a);
+	handler_call_start(&a->local);
 }
 
 /* The input must be what the method takes; NULL method: unknown here. */
@@ -283,6 +219,18 @@ static enum status check_input(const struct attempt *a, struct error *err)
 }
 
 /* -------------------------------------------------------------------- peers */
+
+/* Whoever repeats a call under one key is told apart from who calls twice. */
+static size_t put_headers(const struct attempt *a, struct rpc_header headers[MAX_HEADERS])
+{
+	const char *key = rpc_metadata(a->x->call, DISPATCH_IDEMPOTENCY_HEADER);
+	size_t n = 0;
+
+	headers[n++] = (struct rpc_header){DISPATCH_NAMESPACE_HEADER, a->x->ns};
+	if (key)
+		headers[n++] = (struct rpc_header){DISPATCH_IDEMPOTENCY_HEADER, key};
+	return n;
+}
 
 static void finish_peer(struct attempt *a, struct bytes reply)
 {
@@ -439,10 +387,58 @@ static void start_local(struct attempt *a)
 	finish_failed(a, &err, true);
 }
 
+/* ------------------------------------------------------------ typed collections */
+
+static void typed_answered(void *arg, enum status status, const struct error *err,
+			   struct bytes response, const struct rpc_outcome *how)
+{
+	struct attempt *a = arg;
+	struct dispatch_result result = {.handled_by = a->x->d->self.id,
+					 .status = status,
+					 .message = status == STATUS_OK ? "" : err->message};
+	struct error nobody;
+
+	if (status == STATUS_UNIMPLEMENTED && how->not_processed) {
+		error_set(&nobody, STATUS_NOT_FOUND, "%s", err->message);
+		finish_failed(a, &nobody, true);
+		return;
+	}
+	if (status == STATUS_OK) {
+		result.output_type = arena_printf(rpc_arena(a->x->call), "%s_%sResponse",
+						  a->x->service, a->x->method);
+		result.output = response;
+	}
+	finish(a, &result);
+}
+
+static void start_typed(struct attempt *a, const struct typed_collection *of)
+{
+	const struct dispatch *x = a->x;
+	const char *type =
+		arena_printf(rpc_arena(x->call), "%s_%sRequest", x->service, x->method);
+	struct error err = {.status = STATUS_OK};
+
+	if (!typed_has_method(x->d->typed, x->method))
+		error_set(&err, STATUS_NOT_FOUND, "a collection has no method %s", x->method);
+	else if (strcmp(of->ns, x->ns) != 0)
+		error_field(&err, "namespace", "the service is of namespace %s, not %s", of->ns,
+			    x->ns);
+	else if (strcmp(x->input_type, type) != 0)
+		error_field(&err, "input.type_url", "%s takes %s, not %s", x->method, type,
+			    x->input_type);
+	if (err.status != STATUS_OK) {
+		finish_failed(a, &err, true);
+		return;
+	}
+	a->local.typed = (struct typed_request){*of, x->method, x->input};
+	typed_start(x->d->typed, &a->local.typed, x->call, typed_answered, a);
+}
+
 void dispatch_start(struct dispatch *x)
 {
 	struct attempt *a = arena_zalloc(rpc_arena(x->call), sizeof(*a));
 	struct rpc_options options = {.parent = x->call};
+	struct typed_collection collection;
 	struct error err;
 	enum status status;
 
@@ -454,6 +450,10 @@ void dispatch_start(struct dispatch *x)
 	}
 	if (*x->target)
 		x->local_only = true;
+	if (typed_collection_of(x->service, &collection)) {
+		start_typed(a, &collection);
+		return;
+	}
 	status = type_cache_method(x->d->types, x->ns, x->service, x->method, &options,
 				   &a->pool, &a->method, &err);
 	if (x->native && !a->method) {
@@ -464,9 +464,10 @@ void dispatch_start(struct dispatch *x)
 	if (x->native)
 		x->input_type = a->method->input->full_name;
 	a->handler = take_handler(a);
-	if (!a->handler && a->method) {
+	if (a->handler ? !wrappers_are_known(x->d->wrappers) : a->method != NULL) {
 		bindings_refresh(x->d->bindings);
-		a->handler = take_handler(a);
+		if (!a->handler)
+			a->handler = take_handler(a);
 	}
 	if (a->handler)
 		start_local(a);

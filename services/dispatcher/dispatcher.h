@@ -25,6 +25,7 @@ struct dispatcher {
 	struct mesh *mesh;
 	struct front *front;
 	struct typed *typed;
+	struct wrappers *wrappers;
 	struct native *native;
 	struct dispatcher_rpc *rpc;
 };

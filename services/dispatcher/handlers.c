@@ -350,6 +350,18 @@ size_t handlers_list(struct handlers *h, const char *ns, const char *after, size
 	return taken;
 }
 
+bool handlers_has(struct handlers *h, const char *ns, const char *service, const char *id)
+{
+	char *key AUTO_FREE = key_of(ns, service);
+	bool found = false;
+
+	pthread_mutex_lock(&h->mu);
+	for (const struct handler *x = map_get(&h->by_service, key); x; x = x->next)
+		found |= !strcmp(x->record.id, id);
+	pthread_mutex_unlock(&h->mu);
+	return found;
+}
+
 size_t handlers_serving(struct handlers *h, const struct handler_wanted *wanted,
 			struct arena *arena, struct handler_info *ret, size_t max)
 {

@@ -64,6 +64,7 @@ const char *handler_id(const struct handler *handler);
 size_t handlers_list(struct handlers *h, const char *ns, const char *after, size_t max,
 		     struct arena *arena, struct handler_record *ret);
 size_t handlers_count(struct handlers *h);
+bool handlers_has(struct handlers *h, const char *ns, const char *service, const char *id);
 
 /* A handler as it is now. */
 struct handler_info {

@@ -17,6 +17,7 @@
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/rpc.h"
 #include "services/dispatcher/typed.h"
+#include "services/dispatcher/wrappers.h"
 
 struct dispatcher_config {
 	const char *collector_id, *advertise_address;
@@ -79,6 +80,7 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 		return status;
 	}
 	d->handlers = handlers_new(daemon_client(daemon));
+	d->wrappers = wrappers_new();
 	d->peers = peers_new(daemon_client(daemon));
 	d->types = type_cache_new(daemon_channel(daemon, DAEMON_REGISTRY));
 	d->records = records_new(daemon_channel(daemon, DAEMON_REPO));
@@ -134,6 +136,7 @@ static void close_dispatcher(void *state)
 	dispatcher_rpc_free(d->rpc);
 	type_cache_free(d->types);
 	peers_free(d->peers);
+	wrappers_free(d->wrappers);
 	handlers_free(d->handlers);
 	free((char *)d->self.id);
 	free(d);

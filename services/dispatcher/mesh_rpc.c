@@ -9,6 +9,7 @@
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/rpc_shared.h"
+#include "services/dispatcher/wrappers.h"
 
 /* protobuf-c counts its lists; ours end with NULL. */
 static const char *const *list_of(char **items, size_t count, struct arena *arena)
@@ -233,6 +234,7 @@ static void explain_call(Collector__CollectiveDispatcher_Service *service,
 		.method = request->method_name,
 		.target = request->target_collector_id,
 	};
+	struct wrapper_record wrapper;
 	struct explanation e;
 	struct error err;
 
@@ -245,6 +247,8 @@ static void explain_call(Collector__CollectiveDispatcher_Service *service,
 	}
 	question.service = request->service->service_name;
 	e = explain(d, &question, &options, arena);
+	if (wrappers_find(d->wrappers, question.ns, arena, &wrapper) == WRAPPERS_FOUND)
+		reply.wrapper = dispatcher_rpc_wrapper_of(&wrapper, arena);
 	reply.status = dispatcher_rpc_ok(arena);
 	reply.collector_id = (char *)d->self.id;
 	reply.registered = e.registered;

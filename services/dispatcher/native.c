@@ -22,6 +22,7 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/typed.h"
+#include "services/dispatcher/wrappers.h"
 
 struct native {
 	struct dispatcher *d;
@@ -120,6 +121,15 @@ static void forward_to_peer(struct native_call *n)
 	rpc_forward(n->call, &route);
 }
 
+static void fail(struct native_call *n, enum status status, const char *what)
+{
+	struct error err;
+
+	error_set(&err, status, "%s/%s in namespace %s: %s", n->service, n->method, n->ns,
+		  what);
+	rpc_fail_not_processed(n->call, &err);
+}
+
 /* ----------------------------------------------- handlers that take messages */
 
 static void run_finished(struct dispatch *x, const struct dispatch_result *result)
@@ -165,15 +175,49 @@ static void run_on_pool(void *arg, struct rpc_call *call)
 		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
 }
 
-/* A backend gets the call as it comes; others get its message, as if by Dispatch. */
+/* Only a method that takes and gives one message can be wrapped. */
+static void collect_unary(void *arg)
+{
+	struct native_call *n = arg;
+	struct rpc_options options = {.parent = n->call};
+	const struct pool_method *method;
+	struct pool *pool;
+	bool streams;
+	struct error err;
+
+	if (type_cache_method(n->d->types, n->ns, n->service, n->method, &options, &pool,
+			      &method, &err) != STATUS_OK) {
+		rpc_fail_not_processed(n->call, &err);
+		return;
+	}
+	streams = method->client_streaming || method->server_streaming;
+	pool_unref(pool);
+	if (streams)
+		fail(n, STATUS_FAILED_PRECONDITION,
+		     "the namespace has a Serve wrapper, which takes no streams");
+	else
+		rpc_collect(n->call, run_on_pool, n);
+}
+
+/*
+ * A backend gets the call as it comes, if nothing is wrapped around it; others get its
+ * message, as if by Dispatch.
+ */
 static void forward_to_handler(struct native_call *n)
 {
-	if (handler_kind(n->handler) == HANDLER_BACKEND) {
+	bool wrapped = !wrappers_are_none(n->d->wrappers, n->ns);
+
+	if (handler_kind(n->handler) == HANDLER_BACKEND && !wrapped) {
 		forward_to_backend(n);
 		return;
 	}
 	handlers_done(n->handler);
-	rpc_collect(n->call, run_on_pool, n);
+	if (!wrapped)
+		rpc_collect(n->call, run_on_pool, n);
+	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), collect_unary,
+				  n))
+		rpc_fail(n->call, STATUS_RESOURCE_EXHAUSTED,
+			 "too many calls wait to be routed");
 }
 
 static bool take_handler(struct native_call *n)
@@ -191,15 +235,6 @@ static bool is_elsewhere(const struct native_call *n)
 }
 
 /* ----------------------------------------------------------------- slow path */
-
-static void fail(struct native_call *n, enum status status, const char *what)
-{
-	struct error err;
-
-	error_set(&err, status, "%s/%s in namespace %s: %s", n->service, n->method, n->ns,
-		  what);
-	rpc_fail_not_processed(n->call, &err);
-}
 
 static void nobody_serves(struct native_call *n)
 {

@@ -4,9 +4,7 @@
 #include <string.h>
 
 #include "collector/dispatcher.pb-c.h"
-#include "common/base/address.h"
 #include "common/base/alloc.h"
-#include "common/base/clock.h"
 #include "common/base/names.h"
 #include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
@@ -15,14 +13,11 @@
 #include "common/rpc/server.h"
 #include "common/rpc/status_code.h"
 #include "services/dispatcher/attach_rpc.h"
-#include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatch.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/rpc_shared.h"
 #include "services/dispatcher/typed.h"
-
-enum { DEFAULT_PAGE = 100, MAX_PAGE = 1000 };
 
 struct dispatcher *dispatcher_rpc_of(Collector__CollectiveDispatcher_Service *service)
 {
@@ -66,8 +61,9 @@ struct envelope {
 	const Google__Protobuf__Any *input;
 };
 
-static enum status check_service(const char *ns, const Collector__ServiceTypeRef *service,
-				 struct error *err)
+enum status dispatcher_rpc_check_service(const char *ns,
+					 const Collector__ServiceTypeRef *service,
+					 struct error *err)
 {
 	enum status status = names_check_namespace(ns, "namespace", err);
 
@@ -85,7 +81,7 @@ enum status dispatcher_rpc_check_method(const char *ns,
 					const Collector__ServiceTypeRef *service,
 					const char *method, struct error *err)
 {
-	enum status status = check_service(ns, service, err);
+	enum status status = dispatcher_rpc_check_service(ns, service, err);
 
 	return status == STATUS_OK ? names_check_symbol(method, "method_name", err) : status;
 }
@@ -241,155 +237,6 @@ static void dispatch(Collector__CollectiveDispatcher_Service *service,
 	dispatch_start(x);
 }
 
-/* ------------------------------------------------------------------ handlers */
-
-Collector__DispatchServer *dispatcher_rpc_server_of(const struct handler_record *h,
-						    struct arena *arena)
-{
-	Collector__DispatchServer *s = arena_alloc(arena, sizeof(*s));
-	Collector__ServiceTypeRef *ref = arena_alloc(arena, sizeof(*ref));
-
-	collector__dispatch_server__init(s);
-	collector__service_type_ref__init(ref);
-	ref->namespace_ = (char *)h->ns;
-	ref->service_name = (char *)h->service;
-	s->id = (char *)h->id;
-	s->address = (char *)h->address;
-	s->namespaces = arena_alloc(arena, sizeof(*s->namespaces));
-	s->namespaces[0] = (char *)h->ns;
-	s->n_namespaces = 1;
-	s->service = ref;
-	s->method_name = (char *)h->method;
-	s->kind = (Collector__HandlerKind)h->kind;
-	s->collector_id = (char *)h->collector_id;
-	s->max_in_flight = (int32_t)h->max_in_flight;
-	s->forward_authorization = h->forward_authorization;
-	s->metadata = dispatcher_rpc_metadata(arena, h->created_us);
-	return s;
-}
-
-static enum status check_handler(struct dispatcher *d,
-				 const Collector__RegisterHandlerRequest *request, void *call,
-				 struct error *err)
-{
-	const char *ns = names_namespace_or_default(request->namespace_);
-	struct rpc_options options = {.parent = call};
-	const struct pool_method *method;
-	struct pool *pool;
-	enum status status = check_service(request->namespace_, request->service, err);
-
-	if (status == STATUS_OK && request->kind != COLLECTOR__HANDLER_KIND__HANDLER_BACKEND)
-		status = error_field(err, "kind", "there is no handler kind %d",
-				     (int)request->kind);
-	if (status == STATUS_OK)
-		status = address_check(request->address, d->allowed_addresses, "address", err);
-	if (status != STATUS_OK)
-		return status;
-	if (!*request->method_name)
-		return type_cache_service(d->types, ns, request->service->service_name,
-					  &options, err);
-	status = type_cache_method(d->types, ns, request->service->service_name,
-				   request->method_name, &options, &pool, &method, err);
-	if (status == STATUS_OK)
-		pool_unref(pool);
-	return status;
-}
-
-static void register_handler(Collector__CollectiveDispatcher_Service *service,
-			     const Collector__RegisterHandlerRequest *request,
-			     Collector__RegisterHandlerResponse_Closure reply_to, void *call)
-{
-	struct dispatcher *d = dispatcher_rpc_of(service);
-	struct arena *arena = rpc_arena(call);
-	Collector__RegisterHandlerResponse reply = COLLECTOR__REGISTER_HANDLER_RESPONSE__INIT;
-	struct rpc_options options = {.parent = call};
-	struct handler_record record;
-	struct error err;
-
-	if (check_handler(d, request, call, &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	record = (struct handler_record){
-		.ns = names_namespace_or_default(request->namespace_),
-		.service = request->service->service_name,
-		.method = request->method_name,
-		.address = request->address,
-		.collection = "",
-		.collector_id = "",
-		.forward_authorization = request->forward_authorization,
-		.created_us = clock_unix_us(),
-	};
-	/* The same binding again is the same handler. */
-	record.id = arena_printf(arena, "%s/%s/%s@%s", record.ns, record.service,
-				 *record.method ? record.method : "*", record.address);
-	if (bindings_add(d->bindings, &record, &options, arena, &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = dispatcher_rpc_ok(arena);
-	reply.server = dispatcher_rpc_server_of(&record, arena);
-	reply_to(&reply, call);
-}
-
-static void unregister_handler(Collector__CollectiveDispatcher_Service *service,
-			       const Collector__UnregisterHandlerRequest *request,
-			       Collector__UnregisterHandlerResponse_Closure reply_to,
-			       void *call)
-{
-	Collector__UnregisterHandlerResponse reply =
-		COLLECTOR__UNREGISTER_HANDLER_RESPONSE__INIT;
-	struct rpc_options options = {.parent = call};
-	struct error err;
-	enum status status = names_check_namespace(request->namespace_, "namespace", &err);
-
-	if (status == STATUS_OK)
-		status = names_check_id(request->id, "id", &err);
-	if (status == STATUS_OK)
-		status = bindings_remove(dispatcher_rpc_of(service)->bindings,
-					 names_namespace_or_default(request->namespace_),
-					 request->id, &options, rpc_arena(call), &err);
-	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	reply.status = dispatcher_rpc_ok(rpc_arena(call));
-	reply_to(&reply, call);
-}
-
-static void list_handlers(Collector__CollectiveDispatcher_Service *service,
-			  const Collector__ListHandlersRequest *request,
-			  Collector__ListHandlersResponse_Closure reply_to, void *call)
-{
-	struct arena *arena = rpc_arena(call);
-	Collector__ListHandlersResponse reply = COLLECTOR__LIST_HANDLERS_RESPONSE__INIT;
-	int32_t asked = request->page_size;
-	size_t size = asked == 0 ? DEFAULT_PAGE : asked > MAX_PAGE ? MAX_PAGE : (size_t)asked;
-	struct handler_record *records;
-	struct error err;
-	size_t count;
-
-	if (asked < 0)
-		error_field(&err, "page_size", "%d is negative", (int)asked);
-	if (asked < 0 ||
-	    names_check_namespace(request->namespace_, "namespace", &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
-	records = arena_alloc(arena, (size + 1) * sizeof(*records));
-	/* One more than the page tells whether there is another. */
-	count = handlers_list(dispatcher_rpc_of(service)->handlers, request->namespace_,
-			      request->page_token, size + 1, arena, records);
-	reply.status = dispatcher_rpc_ok(arena);
-	reply.servers = arena_alloc(arena, (size + 1) * sizeof(*reply.servers));
-	for (; reply.n_servers < count && reply.n_servers < size; reply.n_servers++)
-		reply.servers[reply.n_servers] =
-			dispatcher_rpc_server_of(&records[reply.n_servers], arena);
-	if (count > size)
-		reply.next_page_token = (char *)records[size - 1].id;
-	reply_to(&reply, call);
-}
-
 /* ---------------------------------------------------------------- reflection */
 
 static enum status reflection_snapshot(void *arg, const char *ns, struct pool **ret_pool,
@@ -425,15 +272,14 @@ struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 					 .invoke = protobuf_c_service_invoke_internal},
 				.serve = serve,
 				.dispatch = dispatch,
-				.register_handler = register_handler,
-				.unregister_handler = unregister_handler,
-				.list_handlers = list_handlers,
 			},
 		.d = d,
 		.reflection = {reflection_snapshot, r},
 	};
 	dispatcher_rpc_set_mesh_methods(r);
+	dispatcher_rpc_set_handler_methods(r);
 	dispatcher_rpc_set_attach_method(r);
+	dispatcher_rpc_set_wrapper_methods(r);
 	rpc_server_add(daemon_server(d->daemon), &r->service.base, policies);
 	rpc_server_set_reflection(daemon_server(d->daemon), &r->reflection);
 	return r;

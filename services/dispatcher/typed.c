@@ -196,6 +196,11 @@ static struct typed_call *new_call(struct typed *t, const struct typed_request *
 	return c;
 }
 
+bool typed_has_method(struct typed *t, const char *method)
+{
+	return typed_collection_method(t->forms, method) != NULL;
+}
+
 static void refuse_method(struct typed_call *c)
 {
 	struct error err;
@@ -318,6 +323,85 @@ enum status typed_extend(struct typed *t, const char *ns, struct pool *base,
 		files = arena_alloc(&arena, (count + 1) * sizeof(*files));
 		count = make_files(t, ns, base, all, count, &arena, files);
 		status = pool_extend(base, files, count, ret_pool, err);
+	}
+	arena_release(&arena);
+	return status;
+}
+
+/* ------------------------------------------------------- methods of collections */
+
+enum { MAX_PART_DEPTH = 8 };
+
+static bool is_part(const struct pool_message *part, const struct pool_message *whole,
+		    int depth);
+
+static bool is_same(const struct pool_field *f, const struct pool_field *g, int depth)
+{
+	if (!g || f->type != g->type || f->repeated != g->repeated || f->is_map != g->is_map)
+		return false;
+	if (f->type_enum)
+		return !strcmp(f->type_enum->full_name, g->type_enum->full_name);
+	return !f->type_message || is_part(f->type_message, g->type_message, depth + 1);
+}
+
+/* Is every field of @part one of @whole? Then each reads what is written for the other. */
+static bool is_part(const struct pool_message *part, const struct pool_message *whole,
+		    int depth)
+{
+	if (!strcmp(part->full_name, whole->full_name))
+		return true;
+	if (depth > MAX_PART_DEPTH)
+		return false;
+	for (uint32_t i = 0; i < part->field_count; i++)
+		if (!is_same(&part->fields[i],
+			     pool_declared_field(whole, part->fields[i].number), depth))
+			return false;
+	return true;
+}
+
+static enum status compare(const struct pool_method *m, const struct pool_method *typed,
+			   struct error *err)
+{
+	if (!typed)
+		return error_field(err, "method_name", "a collection has no method %s",
+				   m->name);
+	if (m->client_streaming || m->server_streaming)
+		return error_field(err, "method_name", "%s streams", m->full_name);
+	if (!is_part(m->input, typed->input, 0))
+		return error_field(err, "method_name", "%s has fields that %s has not",
+				   m->input->full_name, typed->input->full_name);
+	if (!is_part(m->output, typed->output, 0))
+		return error_field(err, "method_name", "%s has fields that %s has not",
+				   m->output->full_name, typed->output->full_name);
+	return STATUS_OK;
+}
+
+enum status typed_check_method(struct typed *t, const char *ns, const char *collection,
+			       const struct pool_method *m, struct pool *pool,
+			       const struct rpc_options *options, struct error *err)
+{
+	AUTO_STRBUF name = STRBUF_INIT;
+	struct repo_collection c = {.name = collection};
+	const struct pool_service *service;
+	struct pool *extended;
+	struct bytes file;
+	struct arena arena;
+	enum status status;
+
+	arena_init(&arena, 0);
+	status = repo_client_collection_type(t->repo, ns, collection, options, &arena,
+					     &c.message, err);
+	if (status == STATUS_OK && !make_files(t, ns, pool, &c, 1, &arena, &file))
+		status = error_field(err, "collection_name",
+				     "its type %s is not registered in namespace %s", c.message,
+				     ns);
+	if (status == STATUS_OK)
+		status = pool_extend(pool, &file, 1, &extended, err);
+	if (status == STATUS_OK) {
+		typed_collection_service(ns, collection, &name);
+		service = pool_service(extended, name.buf, name.len);
+		status = compare(m, pool_method(service, m->name, strlen(m->name)), err);
+		pool_unref(extended);
 	}
 	arena_release(&arena);
 	return status;

@@ -17,6 +17,7 @@
 
 struct dispatcher;
 struct pool;
+struct pool_method;
 struct rpc_call;
 struct rpc_options;
 struct rpc_outcome;
@@ -31,6 +32,9 @@ void typed_free(struct typed *t);
  */
 void typed_serve(struct typed *t, struct rpc_call *call,
 		 const struct typed_collection *collection, const char *method);
+
+/* Do collections have a method of this name? */
+bool typed_has_method(struct typed *t, const char *method);
 
 /* A call of a typed method; lives until @done. */
 struct typed_request {
@@ -58,5 +62,14 @@ void typed_start(struct typed *t, const struct typed_request *request, void *cal
 enum status typed_extend(struct typed *t, const char *ns, struct pool *base,
 			 const struct rpc_options *options, struct pool **ret_pool,
 			 struct error *err) MUST_CHECK;
+
+/*
+ * Can a collection of @ns be the handler of @m, which lives in @pool? Its name must be a
+ * typed method's, and its messages those of the typed method or parts of them.
+ * INVALID_ARGUMENT: no. NOT_FOUND: there is no such collection.
+ */
+enum status typed_check_method(struct typed *t, const char *ns, const char *collection,
+			       const struct pool_method *m, struct pool *pool,
+			       const struct rpc_options *options, struct error *err) MUST_CHECK;
 
 #endif

@@ -3,10 +3,9 @@
 The client knows nothing but the front door: it gets the descriptors by reflection.
 """
 
-import grpc
 from collector_testing import (
     Code, CollectorTest, collection_repo_pb2, collection_server_pb2 as records, common_pb2,
-    eventually, protos)
+    dispatcher_pb2 as dp, eventually, protos)
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc.reflection.v1 import reflection_pb2 as v1, reflection_pb2_grpc as v1_grpc
 
@@ -66,7 +65,7 @@ class Reflected:
         return call
 
 
-class Typed(CollectorTest):
+class WithShop(CollectorTest):
     daemons = ("registry", "repo", "dispatcher")
 
     @classmethod
@@ -77,6 +76,8 @@ class Typed(CollectorTest):
         cls.front.create_collection("orders", "shop.v1.Order")
         cls.front.create_collection("order-lines", "shop.v1.Line", "my-shop")
 
+
+class Typed(WithShop):
     def reflected(self, name, namespace=""):
         return Reflected(self.front.channel, name, namespace)
 
@@ -201,9 +202,114 @@ class Typed(CollectorTest):
             self.wait_back("repo")
         eventually(lambda: "collections.default.Orders" in self.services(), "listed again")
 
+    def test_by_dispatch(self):
+        orders = self.reflected("collections.default.Orders")
+        orders.Create(id="dispatched", item=orders.message("shop.v1.Order")(number="7"))
+        name = "collections.default.Orders"
+        get = orders.message(name + "_GetRequest")(id="dispatched")
+        answer = self.front.dispatch(name, "Get", get)
+        found = protos.unpack(answer.output, orders.message(name + "_GetResponse"))
+        self.assertEqual(found.item.number, "7")
+        self.assertTrue(answer.handled_by_collector_id)
+        missing = self.front.dispatch(name, "Get", orders.message(name + "_GetRequest")(id="no"))
+        self.assertEqual(missing.status.code, common_pb2.Status.NOT_FOUND)
+        with self.assertRpcError(Code.NOT_FOUND):
+            self.front.dispatch(name, "Batch", orders.message(name + "_GetRequest")())
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.dispatch(name, "List", get)
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.dispatch(name, "Get", get, "other")
+        orders.Delete(id="dispatched")
+
     def test_large_records(self):
         orders = self.reflected("collections.default.Orders")
         Order = orders.message("shop.v1.Order")
         orders.Create(id="large", item=Order(note="x" * (3 << 20)))
         self.assertEqual(len(orders.Get(id="large").item.note), 3 << 20)
         orders.Delete(id="large")
+
+
+ARCHIVE = """
+import "shop/v1/order.proto";
+service Archive {
+  rpc Get(Named) returns (Found);
+  rpc Create(New) returns (Made);
+  rpc Delete(Named) returns (Gone);
+  rpc List(More) returns (Found);
+  rpc Ship(Named) returns (Found);
+}
+message Named { string id = 3; }
+message Found { shop.v1.Order item = 2; }
+message New { shop.v1.Order item = 3; string id = 4; }
+message Made { string id = 2; }
+message Gone {}
+message More { string id = 3; bool more = 77; }
+"""
+
+
+class CollectionHandlers(WithShop):
+    """A collection as the handler of a method that somebody registered."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.types = protos.Types(protos.single_file(
+            "archive/v1/archive.proto", ARCHIVE, package="archive.v1"))
+        cls.front.register(cls.types)
+
+    def bind(self, method, collection="orders", **fields):
+        server = self.front.register_handler(
+            "archive.v1.Archive", "", method_name=method, kind=dp.HANDLER_COLLECTION,
+            collection_name=collection, **fields)
+        self.addCleanup(self.front.dispatcher.UnregisterHandler,
+                        dp.UnregisterHandlerRequest(id=server.id))
+        return server
+
+    def message(self, name):
+        return self.types.message("archive.v1." + name)
+
+    def call(self, method, request, reply):
+        return self.message(reply).FromString(self.front.unary(
+            "/archive.v1.Archive/" + method, request.SerializeToString()))
+
+    def test_its_methods_are_the_collections(self):
+        for method in ("Create", "Get", "Delete"):
+            server = self.bind(method)
+            self.assertEqual((server.kind, server.collection.name),
+                             (dp.HANDLER_COLLECTION, "orders"))
+        order = self.types.message("shop.v1.Order")(number="n", total_cents=5)
+        made = self.call("Create", self.message("New")(id="archived", item=order), "Made")
+        self.assertEqual(made.id, "archived")
+        named = self.message("Named")(id="archived")
+        self.assertEqual(self.call("Get", named, "Found").item, order)
+        answer = self.front.dispatch("archive.v1.Archive", "Get", named)
+        self.assertEqual(protos.unpack(answer.output, self.message("Found")).item, order)
+        self.call("Delete", named, "Gone")
+        with self.assertRpcError(Code.NOT_FOUND):
+            self.call("Get", named, "Found")
+        # They survive, as other handlers do.
+        self.restart("dispatcher")
+        self.call("Create", self.message("New")(id="archived", item=order), "Made")
+        self.call("Delete", named, "Gone")
+
+    def test_what_does_not_fit(self):
+        for method, field in (("Ship", "method_name"), ("List", "method_name")):
+            with self.subTest(method), self.assertRpcError(Code.INVALID_ARGUMENT) as expected:
+                self.bind(method)
+            self.assertBlames(expected.error, field)
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.bind("")  # all of the service
+        with self.assertRpcError(Code.NOT_FOUND):
+            self.bind("Get", "nothing")
+        for collection in ("", "Not One"):
+            with self.assertRpcError(Code.INVALID_ARGUMENT):
+                self.bind("Get", collection)
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.register_handler("archive.v1.Archive", "127.0.0.1:1", method_name="Get",
+                                        kind=dp.HANDLER_COLLECTION, collection_name="orders")
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.register_handler("archive.v1.Archive", "127.0.0.1:1", method_name="Get",
+                                        collection_name="orders")
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.front.register_handler("archive.v1.Archive", "", method_name="Get",
+                                        kind=dp.HANDLER_ATTACHED)

@@ -7,6 +7,7 @@ import tempfile
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
 SUPPORT_DIR = os.path.dirname(os.path.abspath(__file__))
+OUR_PROTOS = os.path.join(SUPPORT_DIR, "..", "..", "proto")
 PROTOC = os.environ.get("PROTOC", "protoc")
 
 
@@ -14,8 +15,8 @@ def compile_files(paths, include=SUPPORT_DIR, source_info=False):
     """A FileDescriptorSet of .proto files (names below include) and their imports."""
     with tempfile.TemporaryDirectory() as directory:
         out = os.path.join(directory, "out.fds")
-        command = [PROTOC, "-I" + include, "-I/usr/include", "--include_imports",
-                   "--descriptor_set_out=" + out]
+        command = [PROTOC, "--include_imports", "--descriptor_set_out=" + out]
+        command += ["-I" + path for path in (include, SUPPORT_DIR, OUR_PROTOS, "/usr/include")]
         if source_info:
             command.append("--include_source_info")
         subprocess.run(command + list(paths), check=True, stdin=subprocess.DEVNULL)
@@ -60,8 +61,9 @@ class Types:
         return next(f for f in self.files.file if f.name == name)
 
     def own_files(self):
-        """Without google/protobuf/*, which every namespace has."""
-        return [f for f in self.files.file if not f.name.startswith("google/protobuf/")]
+        """Without google/protobuf/* and collector/*, which every namespace has."""
+        return [f for f in self.files.file
+                if not f.name.startswith(("google/protobuf/", "collector/"))]
 
 
 _shop = None
