@@ -105,6 +105,13 @@ WELL_KNOWN_SRC := \
 	google/protobuf/timestamp.proto \
 	google/protobuf/wrappers.proto
 
+# The rest of theirs: built in for those who import them, and unused by us.
+DESCRIBED_SRC := \
+	google/protobuf/api.proto \
+	google/protobuf/compiler/plugin.proto \
+	google/protobuf/source_context.proto \
+	google/protobuf/type.proto
+
 TEST_PROTO_SRC := \
 	tests/support/echo.proto
 
@@ -505,7 +512,8 @@ $(FDS): $(PROTO_FILES) Makefile | $(DEPS)
 	@mkdir -p $(@D)
 	$(say) PROTOC $@
 	$(Q)$(PROTOC) $(PROTO_PATH) --include_imports --include_source_info \
-		--descriptor_set_out=$@ $(PROTO_SRC:%=proto/%) $(WELL_KNOWN_SRC:%=/usr/include/%)
+		--descriptor_set_out=$@ $(PROTO_SRC:%=proto/%) \
+		$(WELL_KNOWN_SRC:%=/usr/include/%) $(DESCRIBED_SRC:%=/usr/include/%)
 
 $(OBJ)/gen/%.o: $(GEN)/pb.stamp $(STAMP)
 	@mkdir -p $(@D)

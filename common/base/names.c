@@ -147,6 +147,11 @@ static bool is_under(const char *symbol, const char *package)
 
 bool names_symbol_is_reserved(const char *symbol)
 {
-	return is_under(symbol, "collector") || is_under(symbol, "collections") ||
-	       is_under(symbol, "grpc") || is_under(symbol, "google.protobuf");
+	static const char *const reserved[] = {"collector", "collections", "google.protobuf",
+					       "grpc.health", "grpc.reflection"};
+
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		if (is_under(symbol, reserved[i]))
+			return true;
+	return false;
 }

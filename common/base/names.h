@@ -47,7 +47,10 @@ enum status names_check_path(const char *path, const char *field, struct error *
 enum status names_check_symbol(const char *symbol, const char *field,
 			       struct error *err) MUST_CHECK;
 
-/* Is the symbol under a prefix that nobody may register? */
+/*
+ * Is the symbol under a prefix that nobody may register? What every daemon serves or
+ * every file may import: of gRPC's own packages health and reflection, not the others.
+ */
 bool names_symbol_is_reserved(const char *symbol);
 
 #endif

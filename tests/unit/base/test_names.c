@@ -110,6 +110,9 @@ START_TEST(symbols)
 	ck_assert(names_symbol_is_reserved("collector.Status"));
 	ck_assert(names_symbol_is_reserved("google.protobuf.Any"));
 	ck_assert(names_symbol_is_reserved("collections"));
+	ck_assert(names_symbol_is_reserved("grpc.health.v1.Health"));
+	ck_assert(names_symbol_is_reserved("grpc.reflection.v1.ServerReflection"));
+	ck_assert(!names_symbol_is_reserved("grpc.testing.TestService"));
 	ck_assert(!names_symbol_is_reserved("collectors.X"));
 	ck_assert(!names_symbol_is_reserved("google.type.Money"));
 }
