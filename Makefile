@@ -644,6 +644,7 @@ test: test-unit test-compat test-schema test-fuzz test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
+export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
@@ -661,6 +662,11 @@ test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
 test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
 	$(Q)COLLECTOR_NODE_MODULES=$$(tests/support/grpc_js.sh $(BUILD)) \
 		$(PYTHON) tests/daemon/run.py $(T)
+
+.PHONY: test-corpus
+test-corpus: ## 7,200 .proto files of Google's, of which test-daemon takes some
+test-corpus: all $(PY)/stamp
+	$(Q)COLLECTOR_CORPUS=whole $(PYTHON) tests/daemon/run.py corpus
 
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp
