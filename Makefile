@@ -308,8 +308,12 @@ DISPATCHER_SRC := \
 	services/dispatcher/handler_call.c \
 	services/dispatcher/handler_rpc.c \
 	services/dispatcher/handlers.c \
+	services/dispatcher/hearsay.c \
 	services/dispatcher/identity.c \
 	services/dispatcher/mesh.c \
+	services/dispatcher/mesh_connect.c \
+	services/dispatcher/mesh_ping.c \
+	services/dispatcher/mesh_reach.c \
 	services/dispatcher/mesh_rpc.c \
 	services/dispatcher/native.c \
 	services/dispatcher/peers.c \

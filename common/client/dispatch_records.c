@@ -164,7 +164,11 @@ struct bytes collector_record_pack(const struct collector_record *record, struct
 	m.n_namespaces = count_of(record->namespaces);
 	m.is_direct_peer = record->is_direct_peer;
 	m.metadata = metadata(arena, record->created_us);
-	m.last_seen = stamp(arena, record->last_seen_us);
+	if (record->last_seen_us)
+		m.last_seen = stamp(arena, record->last_seen_us);
+	m.distance = record->distance;
+	if (record->heard_through)
+		m.heard_through = (char *)record->heard_through;
 	return rpc_pack(&m.base, arena);
 }
 

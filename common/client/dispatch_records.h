@@ -76,7 +76,9 @@ struct collector_record {
 	const char *id, *address;
 	const char *const *namespaces; /* ends with NULL */
 	bool is_direct_peer;
-	uint64_t created_us, last_seen_us;
+	uint64_t created_us, last_seen_us; /* last_seen_us 0: never */
+	int distance;
+	const char *heard_through; /* NULL: of a peer */
 };
 
 struct bytes collector_record_pack(const struct collector_record *record, struct arena *arena);

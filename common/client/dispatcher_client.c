@@ -226,6 +226,47 @@ enum status ping_response_unpack(struct bytes data, struct arena *arena,
 		return status;
 	reply = (const Collector__PingResponse *)message;
 	*ret = (struct ping_answer){reply->collector_id, reply->nonce,
-				    list_of(reply->namespaces, reply->n_namespaces, arena)};
+				    list_of(reply->namespaces, reply->n_namespaces, arena),
+				    reply->mesh_version, reply->instance};
+	return STATUS_OK;
+}
+
+/* A collector that the teller has a link to, but that does not answer it? */
+static bool is_down(const Collector__ListConnectionsResponse *reply, const char *id)
+{
+	for (size_t i = 0; i < reply->n_connections; i++)
+		if (!strcmp(reply->connections[i]->target_collector_id, id))
+			return reply->connections[i]->state !=
+			       COLLECTOR__CONNECTION_STATE__CONNECTION_UP;
+	return false;
+}
+
+enum status list_connections_unpack(struct bytes data, struct arena *arena,
+				    const struct known_collector **ret, size_t *ret_count,
+				    struct error *err)
+{
+	const Collector__ListConnectionsResponse *reply;
+	struct known_collector *list;
+	ProtobufCMessage *message;
+	enum status status = unpack_answer(&collector__list_connections_response__descriptor,
+					   data, arena, &message, err);
+	size_t n = 0;
+
+	if (status != STATUS_OK)
+		return status;
+	reply = (const Collector__ListConnectionsResponse *)message;
+	list = arena_alloc(arena, (reply->n_collectors + 1) * sizeof(*list));
+	for (size_t i = 0; i < reply->n_collectors; i++) {
+		const Collector__Collector *c = reply->collectors[i];
+		if (strcmp(c->id, reply->collector_id) != 0 && !is_down(reply, c->id))
+			list[n++] = (struct known_collector){
+				c->id, c->address,
+				list_of(c->namespaces, c->n_namespaces, arena),
+				c->distance > 0     ? c->distance
+				: c->is_direct_peer ? 1
+						    : 2};
+	}
+	*ret = list;
+	*ret_count = n;
 	return STATUS_OK;
 }

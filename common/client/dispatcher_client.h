@@ -76,6 +76,8 @@ struct ping_answer {
 	const char *collector_id;
 	const char *nonce; /* "": the caller is not known there */
 	const char *const *namespaces;
+	uint64_t mesh_version; /* changes with what ListConnections tells */
+	uint64_t instance;     /* changes with every start */
 };
 
 /* A PingRequest in @arena, and the answer to it. */
@@ -83,5 +85,19 @@ struct bytes ping_request_pack(const char *collector_id, const char *nonce,
 			       struct arena *arena);
 enum status ping_response_unpack(struct bytes data, struct arena *arena,
 				 struct ping_answer *ret, struct error *err) MUST_CHECK;
+
+/* A collector as another one knows it. */
+struct known_collector {
+	const char *id, *address;
+	const char *const *namespaces; /* ends with NULL */
+	int distance;                  /* from the one that tells: 1 is its peer */
+};
+
+#define LIST_CONNECTIONS_PATH "/collector.CollectiveDispatcher/ListConnections"
+
+/* What a ListConnectionsResponse tells, itself and peers that do not answer left out. */
+enum status list_connections_unpack(struct bytes data, struct arena *arena,
+				    const struct known_collector **ret, size_t *ret_count,
+				    struct error *err) MUST_CHECK;
 
 #endif

@@ -8,13 +8,17 @@
 #include "common/base/strbuf.h"
 #include "common/client/dispatcher_client.h"
 #include "common/client/type_cache.h"
+#include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/server.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handler_call.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/wrappers.h"
@@ -34,6 +38,9 @@ struct attempt {
 	size_t tried_count;
 	uint64_t started_us;
 	unsigned local_tries;
+	bool relays;        /* the peer passes the call on to one that is heard of */
+	bool reached;       /* what is heard of was tried */
+	struct error *last; /* why the candidate before failed; NULL: there was none */
 };
 
 static void try_next(struct attempt *a, const struct error *last);
@@ -238,7 +245,8 @@ static void finish_peer(struct attempt *a, struct bytes reply)
 	struct dispatch_result result = {.message = ""};
 	struct error err;
 
-	if (serve_response_unpack(reply, rpc_arena(a->x->call), &answer, &err) != STATUS_OK) {
+	if ((a->relays ? dispatch_response_unpack : serve_response_unpack)(
+		    reply, rpc_arena(a->x->call), &answer, &err) != STATUS_OK) {
 		finish_failed(a, &err, false);
 		return;
 	}
@@ -276,7 +284,7 @@ static void call_peer(struct attempt *a)
 	struct dispatch_request request = {.ns = x->ns,
 					   .service = x->service,
 					   .method = x->method,
-					   .target = "",
+					   .target = x->target,
 					   .input_type = x->input_type,
 					   .input = x->input};
 	struct error err;
@@ -292,8 +300,14 @@ static void call_peer(struct attempt *a)
 	headers[options.header_count++] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
 	options.timeout_ms = rpc_time_left_ms(x->call);
 	a->tried[a->tried_count++] = a->peer;
-	rpc_start_raw(peer_channel(a->peer), "/collector.CollectiveDispatcher/Serve",
-		      serve_request_pack(&request, arena), &options, peer_done_call, a, NULL);
+	if (a->relays)
+		rpc_start_raw(peer_channel(a->peer), DISPATCH_PATH,
+			      dispatch_request_pack(&request, arena), &options, peer_done_call,
+			      a, NULL);
+	else
+		rpc_start_raw(peer_channel(a->peer), "/collector.CollectiveDispatcher/Serve",
+			      serve_request_pack(&request, arena), &options, peer_done_call, a,
+			      NULL);
 }
 
 /* ----------------------------------------------------------------- choosing */
@@ -340,6 +354,26 @@ static struct handler *take_handler(const struct attempt *a)
 	return handlers_take(a->x->d->handlers, &wanted);
 }
 
+/* Dialling blocks, and the thread here may be a loop's. */
+static void reach(void *arg)
+{
+	struct attempt *a = arg;
+	struct dispatch *x = a->x;
+
+	a->peer = mesh_reach_serving(x->d->mesh, x->ns, x->call, &a->relays);
+	if (a->peer)
+		call_peer(a);
+	else
+		nobody(a, a->last);
+}
+
+static bool reach_on_pool(struct attempt *a, const struct error *last)
+{
+	a->reached = true;
+	a->last = last ? arena_memdup(rpc_arena(a->x->call), last, sizeof(*last)) : NULL;
+	return rpc_pool_submit(rpc_server_pool(daemon_server(a->x->d->daemon)), reach, a);
+}
+
 static void try_next(struct attempt *a, const struct error *last)
 {
 	struct dispatch *x = a->x;
@@ -351,12 +385,13 @@ static void try_next(struct attempt *a, const struct error *last)
 			return;
 		}
 	}
+	a->relays = false;
 	a->peer = x->local_only || a->tried_count >= MAX_TRIES
 			  ? NULL
 			  : peers_take_serving(x->d->peers, x->ns, a->tried, a->tried_count);
 	if (a->peer)
 		call_peer(a);
-	else
+	else if (x->local_only || a->reached || !reach_on_pool(a, last))
 		nobody(a, last);
 }
 
@@ -365,7 +400,7 @@ static void start_targeted(struct attempt *a)
 	struct dispatch *x = a->x;
 	struct error err;
 
-	a->peer = peers_take(x->d->peers, x->target);
+	a->peer = mesh_reach(x->d->mesh, x->target, x->call, &a->relays);
 	if (a->peer) {
 		call_peer(a);
 		return;

@@ -7,6 +7,8 @@
 #include "common/reflect/pool.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/hearsay.h"
+#include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 
 enum { MAX_HANDLERS = 256 };
@@ -65,9 +67,9 @@ static void ask_handlers(struct inquiry *i)
 
 /* -------------------------------------------------------------------- peers */
 
-static bool serves(const struct peer_info *p, const char *ns)
+static bool serves(const char *const *namespaces, const char *ns)
 {
-	for (const char *const *item = p->namespaces; *item; item++)
+	for (const char *const *item = namespaces; *item; item++)
 		if (!strcmp(*item, ns))
 			return true;
 	return false;
@@ -82,7 +84,7 @@ static const char *why_peer(const struct inquiry *i, const struct peer_info *p, 
 		return "it is the target";
 	if (*i->q->target)
 		return "the call is for another collector";
-	if (!serves(p, i->q->ns))
+	if (!serves(p->namespaces, i->q->ns))
 		return arena_printf(i->arena, "it does not serve namespace %s", i->q->ns);
 	if (p->state == PEER_SUSPECT)
 		return "it is suspect: it missed pings";
@@ -105,6 +107,32 @@ static void ask_peers(struct inquiry *i, const struct peer_info *list, size_t co
 				      .round_trip_us = p->round_trip_us};
 		c.reason = why_peer(i, p, &c.eligible);
 		add(i, &c);
+	}
+}
+
+/* Only asked when no peer is. */
+static void ask_heard(struct inquiry *i, const struct heard *list, size_t count)
+{
+	bool peer_is = false;
+
+	for (size_t k = 0; k < i->e.count; k++)
+		peer_is |= i->candidates[k].eligible;
+	for (size_t k = 0; k < count; k++) {
+		const struct heard *h = &list[k];
+		bool fits = *i->q->target ? !strcmp(h->id, i->q->target)
+					  : serves(h->namespaces, i->q->ns);
+		add(i,
+		    &(struct candidate){
+			    .kind = CANDIDATE_HEARD_OF,
+			    .id = h->id,
+			    .address = h->address,
+			    .eligible = fits && !peer_is,
+			    .reason = !fits     ? "neither the target nor serving the namespace"
+				      : peer_is ? "somebody nearer gets the call"
+						: arena_printf(i->arena,
+							       "%s told of it: it is dialled, "
+							       "or reached through that peer",
+							       h->through)});
 	}
 }
 
@@ -154,7 +182,8 @@ struct explanation explain(struct dispatcher *d, const struct explain_question *
 	const struct peer_info *peers;
 	struct error unknown; /* then it counts as not registered */
 	struct pool *pool;
-	size_t peer_count;
+	const struct heard *heard;
+	size_t peer_count, heard_count;
 
 	i.elsewhere = *q->target && strcmp(q->target, d->self.id);
 	i.e.registered = type_cache_method(d->types, q->ns, q->service, q->method, options,
@@ -162,9 +191,12 @@ struct explanation explain(struct dispatcher *d, const struct explain_question *
 	if (i.e.registered)
 		pool_unref(pool);
 	peers = peers_list(d->peers, arena, &peer_count);
-	i.candidates = arena_alloc(arena, (MAX_HANDLERS + peer_count) * sizeof(*i.candidates));
+	heard = mesh_heard(d->mesh, arena, &heard_count);
+	i.candidates = arena_alloc(arena, (MAX_HANDLERS + peer_count + heard_count) *
+						  sizeof(*i.candidates));
 	ask_handlers(&i);
 	ask_peers(&i, peers, peer_count);
+	ask_heard(&i, heard, heard_count);
 	qsort(i.candidates, i.e.count, sizeof(*i.candidates), eligible_first);
 	i.e.candidates = i.candidates;
 	i.e.decision = decide(&i);

@@ -1,6 +1,6 @@
 /*
  * Getting connected and staying so: Connect in both directions with its
- * dial-back, seeds that are tried for ever, and the pings.
+ * dial-back, seeds that are tried for ever, the pings, and what peers tell of others.
  *
  * A Connect is only believed after the caller was dialled at the address that it
  * named and echoed the nonce of that Connect there: nobody can connect somebody
@@ -10,13 +10,17 @@
 #define SERVICES_DISPATCHER_MESH_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/arena.h"
 #include "common/base/status.h"
 #include "common/client/dispatcher_client.h"
 
 struct dispatcher;
+struct heard;
 struct mesh;
+struct peer;
 
 struct mesh *mesh_new(struct dispatcher *d);
 
@@ -51,6 +55,23 @@ enum status mesh_accept(struct mesh *m, const struct connect_request *request,
  * or it answers a Connect of ours that is under way.
  */
 bool mesh_knows(struct mesh *m, const char *collector_id, const char *nonce);
+
+/*
+ * The collector @id for the inbound call @call: a peer, or one that was heard of and is
+ * dialled now. *ret_relays: it cannot be reached from here, but this peer told of it and
+ * can pass a Dispatch on. NULL: neither. Blocks. Give it back with peer_done().
+ */
+struct peer *mesh_reach(struct mesh *m, const char *id, void *call, bool *ret_relays);
+
+/* The same for any collector that serves @ns and is no peer yet. */
+struct peer *mesh_reach_serving(struct mesh *m, const char *ns, void *call, bool *ret_relays);
+
+/* Those that are heard of and no peers, in @arena. */
+const struct heard *mesh_heard(struct mesh *m, struct arena *arena, size_t *ret_count);
+
+/* For answers to Ping: see PingResponse. */
+uint64_t mesh_version(struct mesh *m);
+uint64_t mesh_instance(struct mesh *m);
 
 /* A goodbye, or an operator's wish. NOT_FOUND: there is no such peer. */
 enum status mesh_disconnect(struct mesh *m, const char *collector_id,

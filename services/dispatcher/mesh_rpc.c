@@ -6,6 +6,7 @@
 #include "common/rpc/client.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/explain.h"
+#include "services/dispatcher/hearsay.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/rpc_shared.h"
@@ -155,6 +156,8 @@ static void ping(Collector__CollectiveDispatcher_Service *service,
 	Collector__PingResponse reply = COLLECTOR__PING_RESPONSE__INIT;
 
 	reply.collector_id = (char *)d->self.id;
+	reply.mesh_version = mesh_version(d->mesh);
+	reply.instance = mesh_instance(d->mesh);
 	if (mesh_knows(d->mesh, request->collector_id, request->nonce))
 		reply.nonce = request->nonce;
 	reply.namespaces =
@@ -171,8 +174,22 @@ static Collector__Collector *collector_of(const struct peer_info *p, struct aren
 	c->address = (char *)p->address;
 	c->namespaces = counted(p->namespaces, &c->n_namespaces);
 	c->is_direct_peer = true;
+	c->distance = 1;
 	c->metadata = dispatcher_rpc_metadata(arena, p->created_us);
 	c->last_seen = dispatcher_rpc_stamp(arena, p->last_seen_us);
+	return c;
+}
+
+static Collector__Collector *heard_of(const struct heard *h, struct arena *arena)
+{
+	Collector__Collector *c = arena_alloc(arena, sizeof(*c));
+
+	collector__collector__init(c);
+	c->id = (char *)h->id;
+	c->address = (char *)h->address;
+	c->namespaces = counted(h->namespaces, &c->n_namespaces);
+	c->distance = h->distance;
+	c->heard_through = (char *)h->through;
 	return c;
 }
 
@@ -185,22 +202,27 @@ static void list_connections(Collector__CollectiveDispatcher_Service *service,
 	Collector__ListConnectionsResponse reply = COLLECTOR__LIST_CONNECTIONS_RESPONSE__INIT;
 	Collector__Collector self = COLLECTOR__COLLECTOR__INIT;
 	const struct peer_info *list;
-	size_t count;
+	const struct heard *heard;
+	size_t count, heard_count;
 
 	(void)request;
 	list = peers_list(d->peers, arena, &count);
+	heard = mesh_heard(d->mesh, arena, &heard_count);
 	self.id = (char *)d->self.id;
 	self.address = (char *)d->self.address;
 	self.namespaces = counted(mesh_own_namespaces(d->mesh, arena), &self.n_namespaces);
 	reply.status = dispatcher_rpc_ok(arena);
 	reply.collector_id = (char *)d->self.id;
 	reply.connections = arena_alloc(arena, (count + 1) * sizeof(*reply.connections));
-	reply.collectors = arena_alloc(arena, (count + 1) * sizeof(*reply.collectors));
+	reply.collectors =
+		arena_alloc(arena, (count + heard_count + 1) * sizeof(*reply.collectors));
 	reply.collectors[reply.n_collectors++] = &self;
 	for (size_t i = 0; i < count; i++) {
 		reply.connections[reply.n_connections++] = connection_of(d, &list[i], arena);
 		reply.collectors[reply.n_collectors++] = collector_of(&list[i], arena);
 	}
+	for (size_t i = 0; i < heard_count; i++)
+		reply.collectors[reply.n_collectors++] = heard_of(&heard[i], arena);
 	reply_to(&reply, call);
 }
 

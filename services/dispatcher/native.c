@@ -19,6 +19,7 @@
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/front.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 #include "services/dispatcher/typed.h"
@@ -259,8 +260,10 @@ static void look_into(void *arg)
 {
 	struct native_call *n = arg;
 
+	bool relays; /* a native call is passed on as it is, by each hop anew */
+
 	if (is_elsewhere(n)) {
-		n->peer = peers_take(n->d->peers, n->target);
+		n->peer = mesh_reach(n->d->mesh, n->target, n->call, &relays);
 		if (n->peer)
 			forward_to_peer(n);
 		else
@@ -274,6 +277,8 @@ static void look_into(void *arg)
 	}
 	if (!*n->target)
 		n->peer = peers_take_serving(n->d->peers, n->ns, NULL, 0);
+	if (!*n->target && !n->peer)
+		n->peer = mesh_reach_serving(n->d->mesh, n->ns, n->call, &relays);
 	if (n->peer)
 		forward_to_peer(n);
 	else

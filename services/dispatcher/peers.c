@@ -236,11 +236,22 @@ struct peer *peers_take_serving(struct peers *p, const char *ns,
 
 /* ----------------------------------------------------------------- pinging */
 
-void peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
+static bool is_same_list(char *const *a, const char *const *b)
+{
+	for (; *a && *b; a++, b++)
+		if (strcmp(*a, *b) != 0)
+			return false;
+	return !*a && !*b;
+}
+
+bool peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
 		    const char *const *namespaces)
 {
+	bool changed = false;
+
 	pthread_mutex_lock(&p->mu);
 	if (map_get(&p->by_id, peer->id) == peer) {
+		changed = peer->state != PEER_UP;
 		peer->state = PEER_UP;
 		peer->missed = 0;
 		peer->last_seen_us = clock_unix_us();
@@ -248,24 +259,42 @@ void peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
 		peer->round_trip_us = peer->round_trip_us
 					      ? (peer->round_trip_us * 4 + round_trip_us) / 5
 					      : round_trip_us;
-		if (namespaces) {
+		if (namespaces && !is_same_list(peer->namespaces, namespaces)) {
 			free_list(peer->namespaces);
 			peer->namespaces = copy_list(namespaces);
+			changed = true;
 		}
 	}
 	pthread_mutex_unlock(&p->mu);
+	return changed;
 }
 
-void peers_missed(struct peers *p, struct peer *peer)
+bool peers_missed(struct peers *p, struct peer *peer)
 {
+	enum peer_state before;
+	bool changed;
+
 	pthread_mutex_lock(&p->mu);
+	before = peer->state;
 	if (peer->missed < PEER_UNREACHABLE_AFTER)
 		peer->missed++;
 	if (peer->missed >= PEER_UNREACHABLE_AFTER)
 		peer->state = PEER_UNREACHABLE;
 	else if (peer->missed >= PEER_SUSPECT_AFTER)
 		peer->state = PEER_SUSPECT;
+	changed = peer->state != before;
 	pthread_mutex_unlock(&p->mu);
+	return changed;
+}
+
+enum peer_state peers_state(struct peers *p, const struct peer *peer)
+{
+	enum peer_state state;
+
+	pthread_mutex_lock(&p->mu);
+	state = peer->state;
+	pthread_mutex_unlock(&p->mu);
+	return state;
 }
 
 /* ----------------------------------------------------------------- listing */

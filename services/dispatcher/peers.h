@@ -63,10 +63,15 @@ void peer_done(struct peer *peer);
 const char *peer_id(const struct peer *peer);
 struct rpc_channel *peer_channel(const struct peer *peer);
 
-/* A ping was answered or was not. @namespaces may be NULL: no news. */
-void peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
+/*
+ * A ping was answered or was not. @namespaces may be NULL: no news. True: the peer's
+ * state or its namespaces are others now.
+ */
+bool peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
 		    const char *const *namespaces);
-void peers_missed(struct peers *p, struct peer *peer);
+bool peers_missed(struct peers *p, struct peer *peer);
+
+enum peer_state peers_state(struct peers *p, const struct peer *peer);
 
 /* All peers, in @arena, ordered by id. */
 const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t *ret_count);

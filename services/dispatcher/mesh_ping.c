@@ -1,0 +1,298 @@
+/* Pings, and what peers tell of other collectors. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/names.h"
+#include "common/client/dispatch_records.h"
+#include "common/daemon/daemon.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/server.h"
+#include "services/dispatcher/dispatcher.h"
+#include "services/dispatcher/hearsay.h"
+#include "services/dispatcher/mesh_inside.h"
+#include "services/dispatcher/peers.h"
+#include "services/dispatcher/records.h"
+
+enum { MAX_TOLD_BYTES = 1 << 20, TELL_TIMEOUT_MS = 5000 };
+
+/* How far a peer was listened to. */
+struct mesh_learned {
+	uint64_t version; /* of what it told last; 0: nothing yet */
+	bool asking;
+};
+
+/* ------------------------------------------------------- what peers tell */
+
+/* A question for what a peer knows. */
+struct question {
+	struct mesh *mesh;
+	struct peer *peer;
+	uint64_t version;
+};
+
+static void keep_heard(struct mesh *m, const struct heard *h, struct arena *arena)
+{
+	struct collector_record record = {
+		.id = h->id,
+		.address = h->address,
+		.namespaces = h->namespaces,
+		.created_us = clock_unix_us(),
+		.distance = h->distance,
+		.heard_through = h->through,
+	};
+
+	records_put(m->d->records, COLLECTORS_COLLECTION, mesh_record_id(m, h->id, arena),
+		    COLLECTOR_TYPE, collector_record_pack(&record, arena));
+}
+
+static const struct heard *find(const struct heard *list, size_t count, const char *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(list[i].id, id))
+			return &list[i];
+	return NULL;
+}
+
+/* The system collection follows; of a peer there is another record of the same id. */
+static void keep_difference(struct mesh *m, const struct heard *before, size_t before_count,
+			    struct arena *arena)
+{
+	size_t count;
+	const struct heard *now = hearsay_list(m->hearsay, arena, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!peers_has(m->d->peers, now[i].id))
+			keep_heard(m, &now[i], arena);
+	for (size_t i = 0; i < before_count; i++)
+		if (!find(now, count, before[i].id) && !peers_has(m->d->peers, before[i].id))
+			records_remove(m->d->records, COLLECTORS_COLLECTION,
+				       mesh_record_id(m, before[i].id, arena));
+}
+
+static size_t filter(struct mesh *m, const char *teller, const struct known_collector *known,
+		     size_t count, struct heard *told)
+{
+	struct error ignored; /* one bad entry is not believed, the others are */
+	size_t n = 0;
+
+	for (size_t i = 0; i < count && n < HEARSAY_MAX_OF_PEER; i++) {
+		const struct known_collector *k = &known[i];
+		if (k->distance >= HEARSAY_MAX_DISTANCE || !strcmp(k->id, teller) ||
+		    strlen(k->address) > 255 ||
+		    mesh_check_peer(m, k->id, k->namespaces, &ignored) != STATUS_OK)
+			continue;
+		told[n++] = (struct heard){k->id, k->address, teller, k->namespaces,
+					   k->distance + 1};
+	}
+	return n;
+}
+
+static void learn(struct mesh *m, const char *teller, struct bytes reply)
+{
+	const struct known_collector *known;
+	const struct heard *before;
+	struct heard *told;
+	struct arena arena;
+	struct error ignored;
+	size_t count, before_count;
+
+	arena_init(&arena, 0);
+	before = hearsay_list(m->hearsay, &arena, &before_count);
+	if (list_connections_unpack(reply, &arena, &known, &count, &ignored) == STATUS_OK) {
+		told = arena_alloc(&arena, (count + 1) * sizeof(*told));
+		count = filter(m, teller, known, count, told);
+		if (hearsay_replace(m->hearsay, teller, told, count)) {
+			mesh_changed(m);
+			keep_difference(m, before, before_count, &arena);
+		}
+	}
+	arena_release(&arena);
+}
+
+static void told(void *arg, enum status status, const struct error *err, struct bytes reply,
+		 const struct rpc_outcome *outcome)
+{
+	struct question *q = arg;
+	struct mesh *m = q->mesh;
+	const char *teller = peer_id(q->peer);
+	struct mesh_learned *l;
+	bool listen = status == STATUS_OK && reply.size <= MAX_TOLD_BYTES;
+
+	(void)err;
+	(void)outcome;
+	pthread_mutex_lock(&m->mu);
+	l = map_get(&m->learned, teller);
+	if (l) {
+		l->asking = false;
+		if (status == STATUS_OK)
+			l->version = q->version;
+	}
+	listen = listen && l; /* a peer that left meanwhile is not listened to */
+	pthread_mutex_unlock(&m->mu);
+	if (listen)
+		learn(m, teller, reply);
+	peer_done(q->peer);
+	free(q);
+	mesh_end(m);
+}
+
+/* Is there news? Then it is going to be asked for. */
+static bool will_ask(struct mesh *m, const char *peer, uint64_t version)
+{
+	struct mesh_learned *l;
+	bool ask;
+
+	pthread_mutex_lock(&m->mu);
+	l = map_get(&m->learned, peer);
+	if (!l) {
+		l = xcalloc(1, sizeof(*l));
+		map_put(&m->learned, peer, l);
+	}
+	ask = version && version != l->version && !l->asking;
+	l->asking |= ask;
+	pthread_mutex_unlock(&m->mu);
+	return ask;
+}
+
+static void ask(struct mesh *m, const char *id, uint64_t version)
+{
+	struct rpc_options options = {.timeout_ms = TELL_TIMEOUT_MS};
+	struct question *q;
+	struct peer *peer;
+
+	if (!will_ask(m, id, version))
+		return;
+	peer = peers_take(m->d->peers, id);
+	if (!peer || !mesh_begin(m)) {
+		mesh_forget(m, id);
+		if (peer)
+			peer_done(peer);
+		return;
+	}
+	q = xcalloc(1, sizeof(*q));
+	*q = (struct question){m, peer, version};
+	rpc_start_raw(peer_channel(peer), LIST_CONNECTIONS_PATH, bytes_of(NULL, 0), &options,
+		      told, q, NULL);
+}
+
+void mesh_forget(struct mesh *m, const char *peer)
+{
+	const struct heard *before;
+	struct arena arena;
+	size_t count;
+
+	pthread_mutex_lock(&m->mu);
+	free(map_remove(&m->learned, peer));
+	pthread_mutex_unlock(&m->mu);
+	arena_init(&arena, 0);
+	before = hearsay_list(m->hearsay, &arena, &count);
+	if (hearsay_forget(m->hearsay, peer))
+		keep_difference(m, before, count, &arena);
+	mesh_changed(m);
+	arena_release(&arena);
+}
+
+/* -------------------------------------------------------------------- pings */
+
+struct ping {
+	struct mesh *mesh;
+	struct peer *peer;
+	char *address;
+	uint64_t sent_ns;
+};
+
+struct reconnect {
+	struct mesh *mesh;
+	char *address;
+};
+
+static void reconnect_on_pool(void *arg)
+{
+	static const char *const own[] = {NULL};
+	struct reconnect *r = arg;
+	struct rpc_options options = {.timeout_ms = MESH_DIAL_TIMEOUT_MS};
+	struct arena arena;
+	struct error err;
+	const char *id;
+
+	arena_init(&arena, 0);
+	if (mesh_connect(r->mesh, r->address, own, &options, &arena, &id, &err) != STATUS_OK)
+		log_debug("%s has forgotten us and cannot be connected to: %s; trying again",
+			  r->address, err.message);
+	arena_release(&arena);
+	mesh_end(r->mesh);
+	free(r->address);
+	free(r);
+}
+
+/* A peer that was started anew answers but does not know us. */
+static void reconnect(struct mesh *m, const char *address)
+{
+	struct reconnect *r = xcalloc(1, sizeof(*r));
+
+	*r = (struct reconnect){m, xstrdup(address)};
+	if (mesh_begin(m)) {
+		if (rpc_pool_submit(rpc_server_pool(daemon_server(m->d->daemon)),
+				    reconnect_on_pool, r))
+			return;
+		mesh_end(m);
+	}
+	free(r->address);
+	free(r);
+}
+
+static void ping_done(void *arg, enum status status, const struct error *err,
+		      struct bytes reply, const struct rpc_outcome *outcome)
+{
+	struct ping *p = arg;
+	struct mesh *m = p->mesh;
+	struct ping_answer answer;
+	struct arena arena;
+	struct error ignored;
+
+	(void)err;
+	(void)outcome;
+	arena_init(&arena, 0);
+	if (status == STATUS_OK)
+		status = ping_response_unpack(reply, &arena, &answer, &ignored);
+	if (status == STATUS_OK && !strcmp(answer.collector_id, peer_id(p->peer))) {
+		if (peers_answered(m->d->peers, p->peer,
+				   (clock_monotonic_ns() - p->sent_ns) / 1000,
+				   answer.namespaces))
+			mesh_changed(m);
+		if (!*answer.nonce)
+			reconnect(m, p->address);
+		ask(m, peer_id(p->peer), answer.mesh_version);
+	} else if (peers_missed(m->d->peers, p->peer)) {
+		mesh_changed(m);
+		if (peers_state(m->d->peers, p->peer) == PEER_UNREACHABLE)
+			mesh_forget(m, peer_id(p->peer));
+	}
+	arena_release(&arena);
+	peer_done(p->peer);
+	free(p->address);
+	free(p);
+	mesh_end(m);
+}
+
+void mesh_send_ping(struct mesh *m, const struct peer_info *info, struct arena *arena)
+{
+	struct rpc_options options = {.timeout_ms = MESH_PING_TIMEOUT_MS};
+	struct peer *peer = peers_take(m->d->peers, info->id);
+	struct ping *p;
+
+	if (!peer)
+		return;
+	if (!mesh_begin(m)) {
+		peer_done(peer);
+		return;
+	}
+	p = xcalloc(1, sizeof(*p));
+	*p = (struct ping){m, peer, xstrdup(info->address), clock_monotonic_ns()};
+	rpc_start_raw(peer_channel(peer), MESH_PING_PATH,
+		      ping_request_pack(m->d->self.id, "alive", arena), &options, ping_done, p,
+		      NULL);
+}
