@@ -309,6 +309,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/handler_rpc.c \
 	services/dispatcher/handlers.c \
 	services/dispatcher/hearsay.c \
+	services/dispatcher/history.c \
 	services/dispatcher/identity.c \
 	services/dispatcher/mesh.c \
 	services/dispatcher/mesh_connect.c \
@@ -319,6 +320,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/peers.c \
 	services/dispatcher/records.c \
 	services/dispatcher/rpc.c \
+	services/dispatcher/sampling.c \
 	services/dispatcher/typed.c \
 	services/dispatcher/wrapper_rpc.c \
 	services/dispatcher/wrappers.c
@@ -379,7 +381,9 @@ UNIT_TESTS := \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \
 	tests/unit/dispatcher/test_dispatch.c \
+	tests/unit/dispatcher/test_hearsay.c \
 	tests/unit/dispatcher/test_peers.c \
+	tests/unit/dispatcher/test_sampling.c \
 	tests/unit/reflect/test_compat.c \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \

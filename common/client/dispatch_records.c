@@ -1,5 +1,7 @@
 #include "common/client/dispatch_records.h"
 
+#include <string.h>
+
 #include "collector/dispatcher.pb-c.h"
 #include "common/rpc/client.h"
 #include "common/rpc/status_code.h"
@@ -172,6 +174,18 @@ struct bytes collector_record_pack(const struct collector_record *record, struct
 	return rpc_pack(&m.base, arena);
 }
 
+/* "00-<32 hex digits>-...": W3C Trace Context. "" if it is not that. */
+static char *trace_id(const char *traceparent, struct arena *arena)
+{
+	enum { VERSION = 3, TRACE_ID = 32 };
+
+	if (!traceparent || strlen(traceparent) < VERSION + TRACE_ID + 1 ||
+	    strspn(traceparent + VERSION, "0123456789abcdef") != TRACE_ID ||
+	    traceparent[VERSION + TRACE_ID] != '-')
+		return (char *)"";
+	return arena_strndup(arena, traceparent + VERSION, TRACE_ID);
+}
+
 struct bytes dispatch_record_pack(const struct dispatch_record *record, struct arena *arena)
 {
 	Collector__Dispatch m = COLLECTOR__DISPATCH__INIT;
@@ -193,5 +207,7 @@ struct bytes dispatch_record_pack(const struct dispatch_record *record, struct a
 	m.request_bytes = (int64_t)record->request_bytes;
 	m.response_bytes = (int64_t)record->response_bytes;
 	m.native = record->native;
+	m.trace_id = trace_id(record->traceparent, arena);
+	m.stands_for = (int64_t)record->stands_for;
 	return rpc_pack(&m.base, arena);
 }

@@ -90,6 +90,8 @@ struct dispatch_record {
 	uint64_t started_us, duration_us, request_bytes, response_bytes;
 	int candidates_tried;
 	bool native;
+	const char *traceparent; /* W3C's, as the call carried it; NULL: it carried none */
+	uint64_t stands_for;     /* others, that are not kept */
 };
 
 struct bytes dispatch_record_pack(const struct dispatch_record *record, struct arena *arena);

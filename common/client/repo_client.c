@@ -10,6 +10,7 @@
 #include "common/reflect/builtin.h"
 #include "common/reflect/json_in.h"
 #include "common/reflect/pool.h"
+#include "common/rpc/status_code.h"
 
 #define URL_PREFIX "type.googleapis.com/"
 
@@ -160,6 +161,60 @@ enum status repo_client_delete(struct rpc_channel *repo, const char *ns, const c
 	request.collection_name = (char *)collection;
 	request.id = (char *)id;
 	return invoke(repo, "Delete", &request.base, options, arena, &message, err);
+}
+
+static Collector__RequestOp *operation_of(const struct repo_write *w, struct arena *arena)
+{
+	Collector__RequestOp *op = arena_alloc(arena, sizeof(*op));
+
+	collector__request_op__init(op);
+	if (w->type_name) {
+		Google__Protobuf__Any *item = arena_alloc(arena, sizeof(*item));
+		fill_any(item, w->type_name, w->item, arena);
+		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_CREATE;
+		op->create = arena_alloc(arena, sizeof(*op->create));
+		collector__create_request__init(op->create);
+		op->create->id = (char *)w->id;
+		op->create->item = item;
+	} else {
+		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_DELETE;
+		op->delete_ = arena_alloc(arena, sizeof(*op->delete_));
+		collector__delete_request__init(op->delete_);
+		op->delete_->id = (char *)w->id;
+	}
+	return op;
+}
+
+static enum status outcome_of(const Collector__BatchResponse *reply, struct error *err)
+{
+	for (size_t i = 0; i < reply->n_responses; i++) {
+		const Collector__Status *s = reply->responses[i]->status;
+		enum status status = s ? status_from_collector_code((int)s->code) : STATUS_OK;
+		if (status != STATUS_OK && status != STATUS_ALREADY_EXISTS &&
+		    status != STATUS_NOT_FOUND)
+			return error_set(err, status, "%s", s->message);
+	}
+	return STATUS_OK;
+}
+
+enum status repo_client_write(struct rpc_channel *repo, const char *ns, const char *collection,
+			      const struct repo_write *writes, size_t count,
+			      const struct rpc_options *options, struct arena *arena,
+			      struct error *err)
+{
+	Collector__BatchRequest request = COLLECTOR__BATCH_REQUEST__INIT;
+	ProtobufCMessage *message;
+	enum status status;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.operations = arena_alloc(arena, (count + 1) * sizeof(*request.operations));
+	for (; request.n_operations < count; request.n_operations++)
+		request.operations[request.n_operations] =
+			operation_of(&writes[request.n_operations], arena);
+	status = invoke(repo, "Batch", &request.base, options, arena, &message, err);
+	return status == STATUS_OK ? outcome_of((const Collector__BatchResponse *)message, err)
+				   : status;
 }
 
 /* Made once, for ever: the types that filters are of. */

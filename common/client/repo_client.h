@@ -66,6 +66,23 @@ enum status repo_client_delete(struct rpc_channel *repo, const char *ns, const c
 			       const char *id, const struct rpc_options *options,
 			       struct arena *arena, struct error *err) MUST_CHECK;
 
+/* One write of many. */
+struct repo_write {
+	const char *id;
+	const char *type_name; /* of a record to create; NULL: delete the record */
+	struct bytes item;
+};
+
+/*
+ * At most 1,000 writes, in order. Creating what is there and deleting what is not are
+ * fine, so that a batch may be sent again. The first other failure is returned; what came
+ * before and after it was done all the same.
+ */
+enum status repo_client_write(struct rpc_channel *repo, const char *ns, const char *collection,
+			      const struct repo_write *writes, size_t count,
+			      const struct rpc_options *options, struct arena *arena,
+			      struct error *err) MUST_CHECK;
+
 struct repo_page {
 	const struct repo_record *records;
 	size_t count;

@@ -4,23 +4,19 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/random.h"
 #include "common/base/strbuf.h"
 #include "common/client/dispatcher_client.h"
 #include "common/client/type_cache.h"
-#include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
-#include "common/rpc/pool.h"
-#include "common/rpc/server.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handler_call.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/history.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
-#include "services/dispatcher/records.h"
 #include "services/dispatcher/wrappers.h"
 
 enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
@@ -50,10 +46,8 @@ static void try_next(struct attempt *a, const struct error *last);
 static void keep_history(const struct attempt *a, const struct dispatch_result *result)
 {
 	const struct dispatch *x = a->x;
-	char id[UUID_TEXT_BYTES];
 	uint64_t now = clock_unix_us();
 	struct dispatch_record record = {
-		.id = id,
 		.ns = x->ns,
 		.service = x->service,
 		.method = x->method,
@@ -68,16 +62,15 @@ static void keep_history(const struct attempt *a, const struct dispatch_result *
 		.response_bytes = result->output.size,
 		.candidates_tried = (int)(a->tried_count + a->local_tries),
 		.native = x->native,
+		.traceparent = rpc_metadata(x->call, "traceparent"),
 	};
 
-	random_uuid7(now / 1000, id);
-	records_put(x->d->records, DISPATCHES_COLLECTION, id, DISPATCH_TYPE,
-		    dispatch_record_pack(&record, rpc_arena(x->call)));
+	history_put(x->d->history, &record);
 }
 
 static void finish(struct attempt *a, const struct dispatch_result *result)
 {
-	if (!a->x->local_only)
+	if (!a->x->serve)
 		keep_history(a, result);
 	pool_unref(a->pool);
 	a->x->finish(a->x, result);
@@ -371,7 +364,7 @@ static bool reach_on_pool(struct attempt *a, const struct error *last)
 {
 	a->reached = true;
 	a->last = last ? arena_memdup(rpc_arena(a->x->call), last, sizeof(*last)) : NULL;
-	return rpc_pool_submit(rpc_server_pool(daemon_server(a->x->d->daemon)), reach, a);
+	return mesh_submit(a->x->d->mesh, reach, a);
 }
 
 static void try_next(struct attempt *a, const struct error *last)
@@ -395,8 +388,10 @@ static void try_next(struct attempt *a, const struct error *last)
 		nobody(a, last);
 }
 
-static void start_targeted(struct attempt *a)
+/* Dials it, if need be. */
+static void reach_target(void *arg)
 {
+	struct attempt *a = arg;
 	struct dispatch *x = a->x;
 	struct error err;
 
@@ -408,6 +403,19 @@ static void start_targeted(struct attempt *a)
 	error_field(&err, "target_collector_id", "collector %s is not known here", x->target);
 	err.status = STATUS_NOT_FOUND;
 	finish_failed(a, &err, true);
+}
+
+static void start_targeted(struct attempt *a)
+{
+	struct error err;
+
+	a->peer = peers_take(a->x->d->peers, a->x->target);
+	if (a->peer) {
+		call_peer(a);
+	} else if (!mesh_submit(a->x->d->mesh, reach_target, a)) {
+		error_set(&err, STATUS_RESOURCE_EXHAUSTED, "too many collectors are dialled");
+		finish_failed(a, &err, true);
+	}
 }
 
 static void start_local(struct attempt *a)

@@ -37,7 +37,8 @@ struct dispatch {
 	const char *target;     /* "": any collector */
 	const char *input_type; /* full message name; NULL: what the method takes */
 	struct bytes input;
-	bool local_only; /* Serve */
+	bool serve;      /* a Serve: its Dispatch is in the history, where it began */
+	bool local_only; /* nobody else may be asked */
 	bool idempotent; /* the caller says so */
 	bool native;     /* of a registered method alone */
 	/* Called once, on any thread; ends the call. */

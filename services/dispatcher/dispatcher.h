@@ -7,6 +7,7 @@
 struct attachments;
 struct daemon;
 struct handlers;
+struct history;
 struct peers;
 struct records;
 struct type_cache;
@@ -20,6 +21,7 @@ struct dispatcher {
 	struct peers *peers;
 	struct type_cache *types;
 	struct records *records;
+	struct history *history;
 	struct attachments *attachments;
 	struct bindings *bindings;
 	struct mesh *mesh;

@@ -11,6 +11,7 @@
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/front.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/history.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/native.h"
 #include "services/dispatcher/peers.h"
@@ -22,6 +23,7 @@
 struct dispatcher_config {
 	const char *collector_id, *advertise_address;
 	const char **namespaces, **seeds, **allowed_addresses;
+	int64_t history_max_records, history_max_age_hours;
 };
 
 #define OPTION(member) offsetof(struct dispatcher_config, member)
@@ -39,6 +41,10 @@ static const struct daemon_option options[] = {
 	 "hosts or networks, with or without :port, beside loopback, that handlers and peers "
 	 "may "
 	 "have; * is all"},
+	{"history-max-records", DAEMON_OPTION_INT, "1000000", 0, INT64_MAX,
+	 OPTION(history_max_records), "calls kept in system/dispatches; 0 keeps none"},
+	{"history-max-age-hours", DAEMON_OPTION_INT, "168", 1, 24 * 365 * 100,
+	 OPTION(history_max_age_hours), "for how long calls are kept there"},
 	{NULL, DAEMON_OPTION_STRING, NULL, 0, 0, 0, NULL},
 };
 
@@ -66,6 +72,7 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 {
 	const struct dispatcher_config *c = config;
 	struct dispatcher *d = xcalloc(1, sizeof(*d));
+	struct history_options history;
 	enum status status;
 
 	d->daemon = daemon;
@@ -84,6 +91,10 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	d->peers = peers_new(daemon_client(daemon));
 	d->types = type_cache_new(daemon_channel(daemon, DAEMON_REGISTRY));
 	d->records = records_new(daemon_channel(daemon, DAEMON_REPO));
+	history = (struct history_options){.max_records = (uint64_t)c->history_max_records,
+					   .max_age_ms = (uint64_t)c->history_max_age_hours *
+							 3600 * 1000};
+	d->history = history_new(daemon_channel(daemon, DAEMON_REPO), &history);
 	d->attachments = attachments_new(d);
 	d->bindings = bindings_new(d);
 	d->mesh = mesh_new(d);
@@ -130,6 +141,7 @@ static void close_dispatcher(void *state)
 	mesh_free(d->mesh);
 	attachments_free(d->attachments);
 	records_free(d->records);
+	history_free(d->history);
 	bindings_free(d->bindings);
 	native_free(d->native);
 	typed_free(d->typed);

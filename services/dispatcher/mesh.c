@@ -12,15 +12,17 @@
 #include "common/client/dispatch_records.h"
 #include "common/daemon/daemon.h"
 #include "common/rpc/pool.h"
-#include "common/rpc/server.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/hearsay.h"
+#include "services/dispatcher/history.h"
 #include "services/dispatcher/mesh_inside.h"
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/records.h"
 
 enum {
 	TICK_MS = 1000,
+	DIALLING_THREADS = 4,
+	DIALLING_QUEUE = 64,
 	SEED_FIRST_MS = 250,
 	SEED_MAX_MS = 10000,
 	GOODBYE_TIMEOUT_MS = 500,
@@ -32,6 +34,7 @@ struct mesh *mesh_new(struct dispatcher *d)
 
 	m->d = d;
 	m->hearsay = hearsay_new();
+	m->dialling = rpc_pool_new("mesh", DIALLING_THREADS, DIALLING_QUEUE);
 	m->instance = random_u64() | 1;
 	atomic_init(&m->version, m->instance);
 	pthread_mutex_init(&m->mu, NULL);
@@ -61,6 +64,11 @@ void mesh_end(struct mesh *m)
 	if (!--m->under_way)
 		pthread_cond_broadcast(&m->idle);
 	pthread_mutex_unlock(&m->mu);
+}
+
+bool mesh_submit(struct mesh *m, void (*work)(void *arg), void *arg)
+{
+	return rpc_pool_submit(m->dialling, work, arg);
 }
 
 void mesh_changed(struct mesh *m)
@@ -130,8 +138,7 @@ static void try_seed(struct mesh *m, struct mesh_seed *s)
 	if (!due)
 		return;
 	if (mesh_begin(m)) {
-		if (rpc_pool_submit(rpc_server_pool(daemon_server(m->d->daemon)), seed_on_pool,
-				    s))
+		if (mesh_submit(m, seed_on_pool, s))
 			return;
 		mesh_end(m);
 	}
@@ -142,6 +149,7 @@ static void tick(void *arg)
 {
 	struct mesh *m = arg;
 	const struct peer_info *list;
+	struct history_numbers history;
 	struct arena arena;
 	size_t count;
 
@@ -154,6 +162,10 @@ static void tick(void *arg)
 	daemon_set_number(m->d->daemon, "peers", (int64_t)count);
 	daemon_set_number(m->d->daemon, "records_dropped",
 			  (int64_t)records_dropped(m->d->records));
+	history = history_numbers(m->d->history);
+	daemon_set_number(m->d->daemon, "history_written", (int64_t)history.written);
+	daemon_set_number(m->d->daemon, "history_sampled", (int64_t)history.sampled);
+	daemon_set_number(m->d->daemon, "history_dropped", (int64_t)history.dropped);
 	arena_release(&arena);
 }
 
@@ -236,6 +248,7 @@ void mesh_free(struct mesh *m)
 {
 	if (!m)
 		return;
+	rpc_pool_free(m->dialling);
 	map_release(&m->pending, NULL);
 	map_release(&m->learned, free);
 	hearsay_free(m->hearsay);

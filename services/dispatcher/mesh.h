@@ -27,6 +27,12 @@ struct mesh *mesh_new(struct dispatcher *d);
 /* Connect to the seeds, and ping every second. */
 void mesh_start(struct mesh *m);
 
+/*
+ * Run @work(@arg) on a thread that may wait for other collectors; there are few of them,
+ * and a collector that never answers must not hold any other. False: too much waits.
+ */
+bool mesh_submit(struct mesh *m, void (*work)(void *arg), void *arg) MUST_CHECK;
+
 /* Say goodbye to every peer; waits for them half a second at most. */
 void mesh_leave(struct mesh *m);
 

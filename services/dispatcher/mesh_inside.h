@@ -16,6 +16,7 @@
 
 struct hearsay;
 struct peer_info;
+struct rpc_pool;
 
 #define MESH_PING_PATH "/collector.CollectiveDispatcher/Ping"
 
@@ -32,6 +33,7 @@ struct mesh_seed {
 struct mesh {
 	struct dispatcher *d;
 	struct hearsay *hearsay;
+	struct rpc_pool *dialling;    /* threads that wait for other collectors */
 	uint64_t instance;            /* drawn at the start */
 	atomic_uint_fast64_t version; /* of what ListConnections tells */
 	struct mesh_seed *seeds;

@@ -8,8 +8,6 @@
 #include "common/base/names.h"
 #include "common/client/dispatch_records.h"
 #include "common/daemon/daemon.h"
-#include "common/rpc/pool.h"
-#include "common/rpc/server.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/hearsay.h"
 #include "services/dispatcher/mesh_inside.h"
@@ -235,8 +233,7 @@ static void reconnect(struct mesh *m, const char *address)
 
 	*r = (struct reconnect){m, xstrdup(address)};
 	if (mesh_begin(m)) {
-		if (rpc_pool_submit(rpc_server_pool(daemon_server(m->d->daemon)),
-				    reconnect_on_pool, r))
+		if (mesh_submit(m, reconnect_on_pool, r))
 			return;
 		mesh_end(m);
 	}

@@ -12,6 +12,8 @@
 #include "services/dispatcher/rpc_shared.h"
 #include "services/dispatcher/wrappers.h"
 
+enum { CONNECT_TIMEOUT_MS = 10000 };
+
 /* protobuf-c counts its lists; ours end with NULL. */
 static const char *const *list_of(char **items, size_t count, struct arena *arena)
 {
@@ -39,12 +41,30 @@ static const char *collector_id_of(const Collector__ConnectRequest *request)
 	return request->collector_id;
 }
 
-static void connect_in(Collector__CollectiveDispatcher_Service *service,
-		       const Collector__ConnectRequest *request,
-		       Collector__ConnectResponse_Closure reply_to, void *call)
+/* A Connect or ConnectPeer, for a thread of the mesh; in the call's arena. */
+struct dialling {
+	struct dispatcher *d;
+	void *call;
+	const Collector__ConnectRequest *connect;
+	Collector__ConnectResponse_Closure connect_reply;
+	const Collector__ConnectPeerRequest *connect_peer;
+	Collector__ConnectPeerResponse_Closure connect_peer_reply;
+};
+
+static void submit(void (*work)(void *arg), const struct dialling *from)
 {
-	struct dispatcher *d = dispatcher_rpc_of(service);
-	struct arena *arena = rpc_arena(call);
+	if (!mesh_submit(from->d->mesh, work,
+			 arena_memdup(rpc_arena(from->call), from, sizeof(*from))))
+		rpc_fail(from->call, STATUS_RESOURCE_EXHAUSTED,
+			 "too many collectors are being dialled");
+}
+
+static void connect_on_mesh(void *arg)
+{
+	const struct dialling *x = arg;
+	const Collector__ConnectRequest *request = x->connect;
+	struct dispatcher *d = x->d;
+	struct arena *arena = rpc_arena(x->call);
 	Collector__ConnectResponse reply = COLLECTOR__CONNECT_RESPONSE__INIT;
 	struct connect_request in = {
 		.address = request->address,
@@ -52,12 +72,12 @@ static void connect_in(Collector__CollectiveDispatcher_Service *service,
 		.nonce = request->nonce,
 		.namespaces = list_of(request->namespaces, request->n_namespaces, arena),
 	};
-	struct rpc_options options = {.parent = call};
+	struct rpc_options options = {.parent = x->call};
 	const char *const *own;
 	struct error err;
 
 	if (mesh_accept(d->mesh, &in, &options, arena, &err) != STATUS_OK) {
-		rpc_fail_error(call, &err);
+		rpc_fail_error(x->call, &err);
 		return;
 	}
 	own = mesh_own_namespaces(d->mesh, arena);
@@ -67,7 +87,17 @@ static void connect_in(Collector__CollectiveDispatcher_Service *service,
 	reply.namespaces = counted(own, &reply.n_namespaces);
 	reply.shared_namespaces =
 		counted(peers_shared(own, in.namespaces, arena), &reply.n_shared_namespaces);
-	reply_to(&reply, call);
+	x->connect_reply(&reply, x->call);
+}
+
+static void connect_in(Collector__CollectiveDispatcher_Service *service,
+		       const Collector__ConnectRequest *request,
+		       Collector__ConnectResponse_Closure reply_to, void *call)
+{
+	submit(connect_on_mesh, &(struct dialling){.d = dispatcher_rpc_of(service),
+						   .call = call,
+						   .connect = request,
+						   .connect_reply = reply_to});
 }
 
 static Collector__Connection *connection_of(struct dispatcher *d, const struct peer_info *p,
@@ -100,14 +130,14 @@ static const struct peer_info *find_peer(const struct peer_info *list, size_t co
 	return NULL;
 }
 
-static void connect_peer(Collector__CollectiveDispatcher_Service *service,
-			 const Collector__ConnectPeerRequest *request,
-			 Collector__ConnectPeerResponse_Closure reply_to, void *call)
+static void connect_peer_on_mesh(void *arg)
 {
-	struct dispatcher *d = dispatcher_rpc_of(service);
-	struct arena *arena = rpc_arena(call);
+	const struct dialling *x = arg;
+	const Collector__ConnectPeerRequest *request = x->connect_peer;
+	struct dispatcher *d = x->d;
+	struct arena *arena = rpc_arena(x->call);
 	Collector__ConnectPeerResponse reply = COLLECTOR__CONNECT_PEER_RESPONSE__INIT;
-	struct rpc_options options = {.parent = call};
+	struct rpc_options options = {.parent = x->call, .timeout_ms = CONNECT_TIMEOUT_MS};
 	const struct peer_info *list, *peer;
 	struct error err;
 	const char *id;
@@ -121,7 +151,7 @@ static void connect_peer(Collector__CollectiveDispatcher_Service *service,
 				     list_of(request->namespaces, request->n_namespaces, arena),
 				     &options, arena, &id, &err);
 	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
+		rpc_fail_error(x->call, &err);
 		return;
 	}
 	list = peers_list(d->peers, arena, &count);
@@ -129,7 +159,17 @@ static void connect_peer(Collector__CollectiveDispatcher_Service *service,
 	reply.status = dispatcher_rpc_ok(arena);
 	if (peer)
 		reply.connection = connection_of(d, peer, arena);
-	reply_to(&reply, call);
+	x->connect_peer_reply(&reply, x->call);
+}
+
+static void connect_peer(Collector__CollectiveDispatcher_Service *service,
+			 const Collector__ConnectPeerRequest *request,
+			 Collector__ConnectPeerResponse_Closure reply_to, void *call)
+{
+	submit(connect_peer_on_mesh, &(struct dialling){.d = dispatcher_rpc_of(service),
+							.call = call,
+							.connect_peer = request,
+							.connect_peer_reply = reply_to});
 }
 
 static void disconnect(Collector__CollectiveDispatcher_Service *service,

@@ -6,7 +6,6 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/names.h"
-#include "common/base/random.h"
 #include "common/client/dispatch_records.h"
 #include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
@@ -19,9 +18,9 @@
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/front.h"
 #include "services/dispatcher/handlers.h"
+#include "services/dispatcher/history.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
-#include "services/dispatcher/records.h"
 #include "services/dispatcher/typed.h"
 #include "services/dispatcher/wrappers.h"
 
@@ -36,6 +35,7 @@ struct native_call {
 	struct dispatcher *d;
 	struct rpc_call *call;
 	const char *ns, *service, *method, *target; /* in the call's arena */
+	const char *traceparent;                    /* NULL: none */
 	struct handler *handler;
 	struct peer *peer;
 	uint64_t started_us;
@@ -45,10 +45,7 @@ struct native_call {
 
 static void keep_history(const struct native_call *n, const struct rpc_forwarded *result)
 {
-	char id[UUID_TEXT_BYTES];
-	struct arena arena;
 	struct dispatch_record record = {
-		.id = id,
 		.ns = n->ns,
 		.service = n->service,
 		.method = n->method,
@@ -62,13 +59,10 @@ static void keep_history(const struct native_call *n, const struct rpc_forwarded
 		.response_bytes = result->response_bytes,
 		.candidates_tried = 1,
 		.native = true,
+		.traceparent = n->traceparent,
 	};
 
-	random_uuid7(clock_unix_ms(), id);
-	arena_init(&arena, 0);
-	records_put(n->d->records, DISPATCHES_COLLECTION, id, DISPATCH_TYPE,
-		    dispatch_record_pack(&record, &arena));
-	arena_release(&arena);
+	history_put(n->d->history, &record);
 }
 
 static void forwarded(void *arg, const struct rpc_forwarded *result)
@@ -256,33 +250,46 @@ static void nobody_serves(struct native_call *n)
 	}
 }
 
+/* Dials, if need be. */
+static void reach(void *arg)
+{
+	struct native_call *n = arg;
+	bool relays; /* a native call is passed on as it is, and routed by each hop anew */
+
+	if (*n->target)
+		n->peer = mesh_reach(n->d->mesh, n->target, n->call, &relays);
+	else
+		n->peer = mesh_reach_serving(n->d->mesh, n->ns, n->call, &relays);
+	if (n->peer)
+		forward_to_peer(n);
+	else if (*n->target)
+		fail(n, STATUS_NOT_FOUND, "the target collector is not known here");
+	else
+		nobody_serves(n);
+}
+
 static void look_into(void *arg)
 {
 	struct native_call *n = arg;
 
-	bool relays; /* a native call is passed on as it is, by each hop anew */
-
 	if (is_elsewhere(n)) {
-		n->peer = mesh_reach(n->d->mesh, n->target, n->call, &relays);
-		if (n->peer)
-			forward_to_peer(n);
-		else
-			fail(n, STATUS_NOT_FOUND, "the target collector is not known here");
-		return;
-	}
-	bindings_refresh(n->d->bindings);
-	if (take_handler(n)) {
-		forward_to_handler(n);
-		return;
-	}
-	if (!*n->target)
+		n->peer = peers_take(n->d->peers, n->target);
+	} else {
+		bindings_refresh(n->d->bindings);
+		if (take_handler(n)) {
+			forward_to_handler(n);
+			return;
+		}
+		if (*n->target) {
+			nobody_serves(n);
+			return;
+		}
 		n->peer = peers_take_serving(n->d->peers, n->ns, NULL, 0);
-	if (!*n->target && !n->peer)
-		n->peer = mesh_reach_serving(n->d->mesh, n->ns, n->call, &relays);
+	}
 	if (n->peer)
 		forward_to_peer(n);
-	else
-		nobody_serves(n);
+	else if (!mesh_submit(n->d->mesh, reach, n))
+		fail(n, STATUS_RESOURCE_EXHAUSTED, "too many collectors are dialled");
 }
 
 /* ---------------------------------------------------------------- every call */
@@ -307,6 +314,7 @@ static struct native_call *read_call(struct dispatcher *d, struct rpc_call *call
 		.target = metadata_or(call, DISPATCH_TARGET_HEADER, ""),
 		.service = arena_strndup(arena, service, len),
 		.method = service + len + 1,
+		.traceparent = rpc_metadata(call, "traceparent"),
 		.started_us = clock_unix_us(),
 	};
 	return n;

@@ -46,7 +46,6 @@ static const struct {
 	{DISPATCH_SERVERS_COLLECTION, DISPATCH_SERVER_TYPE, {"service.service_name", NULL}},
 	{CONNECTIONS_COLLECTION, CONNECTION_TYPE, {"target_collector_id", NULL}},
 	{COLLECTORS_COLLECTION, COLLECTOR_TYPE, {NULL}},
-	{DISPATCHES_COLLECTION, DISPATCH_TYPE, {"method_name", "namespace", NULL}},
 };
 
 static bool ensure_collections(struct records *r, struct arena *arena)

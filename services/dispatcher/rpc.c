@@ -183,7 +183,7 @@ static void serve(Collector__CollectiveDispatcher_Service *service,
 		return;
 	}
 	x = new_dispatch(dispatcher_rpc_of(service), call, &e);
-	x->local_only = true;
+	x->serve = x->local_only = true;
 	x->finish = serve_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
 	dispatch_start(x);
@@ -260,8 +260,11 @@ static enum status reflection_snapshot(void *arg, const char *ns, struct pool **
 
 struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 {
-	static const struct rpc_method_policy policies[] = {
-		{"Ping", RPC_RUN_INLINE}, {"Attach", RPC_RUN_INLINE}, {NULL, RPC_RUN_POOL}};
+	static const struct rpc_method_policy policies[] = {{"Ping", RPC_RUN_INLINE},
+							    {"Connect", RPC_RUN_INLINE},
+							    {"ConnectPeer", RPC_RUN_INLINE},
+							    {"Attach", RPC_RUN_INLINE},
+							    {NULL, RPC_RUN_POOL}};
 	struct dispatcher_rpc *r = xcalloc(1, sizeof(*r));
 
 	*r = (struct dispatcher_rpc){

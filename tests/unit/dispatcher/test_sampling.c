@@ -1,0 +1,108 @@
+#include "services/dispatcher/sampling.h"
+
+#include "tests/support/suite.h"
+
+static struct sampling s;
+static uint64_t now_ns;
+
+static void setup(void)
+{
+	sampling_init(&s, 1000, 500, 100);
+	now_ns = UINT64_C(5000000000);
+}
+
+static void teardown(void)
+{
+}
+
+static bool keeps(uint64_t duration_us, bool failed, uint64_t *ret_stands_for)
+{
+	return sampling_keeps(&s, &(struct sampling_call){now_ns, duration_us, failed},
+			      ret_stands_for);
+}
+
+START_TEST(up_to_the_limit_all_are_kept)
+{
+	uint64_t others;
+
+	/* A burst of a second's worth, then 1,000 a second for ten. */
+	for (int i = 0; i < 1000; i++)
+		ck_assert(keeps(100, false, &others) && !others);
+	for (int i = 0; i < 10000; i++) {
+		now_ns += 1000001;
+		ck_assert(keeps(100, false, &others) && !others);
+	}
+}
+END_TEST
+
+START_TEST(above_it_what_is_kept_stands_for_the_rest)
+{
+	uint64_t others, kept = 0, stood_for = 0;
+
+	for (int i = 0; i < 200000; i++) { /* 20,000 a second */
+		now_ns += 50000;
+		if (keeps(100, false, &others)) {
+			kept++;
+			stood_for += others;
+		}
+	}
+	ck_assert_uint_ge(kept, 10000);
+	ck_assert_uint_le(kept, 11001);
+	ck_assert_uint_le(200000 - kept - stood_for, 30); /* those since the last one kept */
+}
+END_TEST
+
+START_TEST(failures_have_room_of_their_own)
+{
+	uint64_t others, kept = 0;
+
+	for (int i = 0; i < 100000; i++) {
+		now_ns += 50000;
+		if (i % 100 == 0) /* 200 a second */
+			kept += keeps(100, true, &others);
+		else
+			(void)keeps(100, false, &others);
+	}
+	ck_assert_uint_eq(kept, 1000);
+}
+END_TEST
+
+START_TEST(the_slowest_have_too)
+{
+	uint64_t others, kept = 0;
+
+	for (int i = 0; i < 200000; i++) {
+		now_ns += 50000;
+		bool slow = i % 400 == 399; /* 50 a second */
+		bool keep = keeps(slow ? 90000 : 100, false, &others);
+		if (slow && i >= 40000) /* which they are is known after the first second */
+			kept += keep;
+	}
+	ck_assert_uint_eq(kept, 400);
+}
+END_TEST
+
+START_TEST(a_clock_that_stands_still_or_durations_of_any_size_are_fine)
+{
+	static const uint64_t durations[] = {0, 1, 3, 4, 5, 1000, UINT64_MAX};
+	uint64_t others;
+
+	for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++)
+		ck_assert(keeps(durations[i], false, &others));
+	now_ns -= 1000000000;
+	ck_assert(keeps(1, false, &others));
+}
+END_TEST
+
+int main(void)
+{
+	return suite_run("sampling", setup, teardown,
+			 (const TTest *const[]){
+				 up_to_the_limit_all_are_kept,
+				 above_it_what_is_kept_stands_for_the_rest,
+				 failures_have_room_of_their_own,
+				 the_slowest_have_too,
+				 a_clock_that_stands_still_or_durations_of_any_size_are_fine,
+				 NULL,
+			 });
+}
