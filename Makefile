@@ -151,6 +151,7 @@ REFLECT_SRC := \
 	common/reflect/declaration.c \
 	common/reflect/declare.c \
 	common/reflect/descriptor.c \
+	common/reflect/file_proto.c \
 	common/reflect/json_in.c \
 	common/reflect/json_in_known.c \
 	common/reflect/json_in_scalar.c \
@@ -162,14 +163,20 @@ REFLECT_SRC := \
 	common/reflect/link.c \
 	common/reflect/load.c \
 	common/reflect/mask.c \
+	common/reflect/members.c \
 	common/reflect/normalize.c \
 	common/reflect/pool.c \
 	common/reflect/proto_options.c \
 	common/reflect/proto_printer.c \
 	common/reflect/proto_text.c \
 	common/reflect/proto_types.c \
+	common/reflect/ranges.c \
 	common/reflect/reserved.c \
-	common/reflect/rules.c \
+	common/reflect/rules_default.c \
+	common/reflect/rules_enum.c \
+	common/reflect/rules_field.c \
+	common/reflect/rules_file.c \
+	common/reflect/rules_message.c \
 	common/reflect/scan.c \
 	common/reflect/schema.c \
 	common/reflect/schema_types.c \
@@ -436,9 +443,11 @@ TEST_PROGRAMS := \
 	tests/bench/bare_echo.c \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
+	tests/bench/pool_bench.c \
 	tests/bench/raw_sqlite.c \
 	tests/compat/findings.c \
 	tests/conformance/testee.c \
+	tests/link/linker.c \
 	tests/schema/messages.c
 
 # tests/fuzz/<name>.c: what is done with any bytes.
@@ -603,6 +612,13 @@ $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 	$(link)
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
+# An oracle, none of our code: C++ and never instrumented.
+LIBPROTOBUF := $(BIN)/tests/link/libprotobuf
+$(LIBPROTOBUF): tests/link/libprotobuf.cc | $(DEPS)
+	@mkdir -p $(@D)
+	$(say) CXX $<
+	$(Q)$(CXX) -std=c++17 -O1 -Wall -Wextra -o $@ $< -lprotobuf -pthread
+
 # libFuzzer, or what replays files.
 ifeq ($(SANITIZE),fuzzer)
 FUZZ_MAIN := -fsanitize=fuzzer
@@ -646,9 +662,9 @@ run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctr
 run: all
 	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
 
-.PHONY: test test-unit test-compat test-schema test-fuzz test-daemon test-docs
-test: ## unit tests, oracles (buf, ajv), fuzzing's inputs, end-to-end tests, README's commands
-test: test-unit test-compat test-schema test-fuzz test-daemon test-docs
+.PHONY: test test-unit test-link test-compat test-schema test-fuzz test-daemon test-docs
+test: ## unit tests, oracles (protoc, buf, ajv), fuzzing's inputs, end-to-end tests, README's commands
+test: test-unit test-link test-compat test-schema test-fuzz test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
@@ -656,7 +672,7 @@ export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(LIBPROTOBUF) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
@@ -665,6 +681,10 @@ test-unit: $(TEST_BIN)
 test-compat: ## what breaks between versions of files, with buf as the oracle (T=name runs one case)
 test-compat: $(BIN)/tests/compat/findings
 	$(Q)PYTHON=$(PYTHON) tests/compat/run.sh $(O) $(T)
+
+test-link: ## which descriptors are taken, with protoc as the oracle (T=name runs one case)
+test-link: $(BIN)/tests/link/linker $(LIBPROTOBUF)
+	$(Q)$(PYTHON) tests/link/run.py $^ $(T)
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
 test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
@@ -699,10 +719,14 @@ conformance: ## Google's protobuf conformance tests, binary and JSON
 conformance: $(BIN)/tests/conformance/testee
 	$(Q)tests/conformance/run.sh $(O)
 
-.PHONY: bench bench-registry
+.PHONY: bench bench-pool bench-registry
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/run.py
+
+bench-pool: ## a pool of 10,000 files and 50,000 messages: load, extend, replace, look up
+bench-pool: $(BIN)/tests/bench/pool_bench
+	$(Q)$<
 
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp

@@ -25,7 +25,8 @@ runtime_packages=(
 # check links with libsubunit and its tests are run by Python; npm fetches buf and
 # the conformance tests' runner; g++ compiles what is held against libprotobuf's C++.
 dev_packages=(
-	check clang clang-format clang-tidy cppcheck g++ git grpc-proto libsubunit-dev
+	check clang clang-format clang-tidy cppcheck g++ git grpc-proto libprotoc-dev
+	libsubunit-dev
 	protobuf-compiler-grpc python3 python3-grpcio python3-protobuf
 )
 
@@ -49,7 +50,8 @@ dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|cl
 	'/usr/bin/python3|python3')
 
 runtime_files=('/usr/include/google/protobuf/descriptor.proto|libprotobuf-dev')
-dev_files=('/usr/share/grpc-proto/grpc/testing/test.proto|grpc-proto')
+dev_files=('/usr/share/grpc-proto/grpc/testing/test.proto|grpc-proto'
+	'/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev')
 
 dev=0 check_only=0
 

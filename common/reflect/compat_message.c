@@ -88,13 +88,13 @@ static void check_oneofs(struct compat *c, const struct pool_message *was,
 	AUTO_STRBUF path = STRBUF_INIT;
 
 	for (uint32_t i = 0; i < was->oneof_count && !c->truncated; i++) {
-		const struct symbol *s;
+		struct symbol s;
 
 		if (was->oneofs[i].synthetic)
 			continue;
 		compat_join(&path, is->full_name, was->oneofs[i].name);
 		s = pool_symbol(c->after, path.buf, path.len);
-		if (!s || s->kind != SYMBOL_ONEOF)
+		if (s.kind != SYMBOL_ONEOF)
 			compat_add(c, &oneof_no_delete, is->file, path.buf,
 				   "the oneof is gone");
 	}

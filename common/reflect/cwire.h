@@ -20,4 +20,8 @@
 enum status cwire_check(const ProtobufCMessageDescriptor *d, struct bytes data,
 			struct error *err) MUST_CHECK;
 
+/* The same; what @any holds, a string field of @d or within it, need not be text. */
+enum status cwire_check_but(const ProtobufCMessageDescriptor *d, struct bytes data,
+			    const ProtobufCFieldDescriptor *any, struct error *err) MUST_CHECK;
+
 #endif

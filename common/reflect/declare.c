@@ -19,88 +19,74 @@ static struct arena *arena_of(struct linker *l)
 	return &l->unit->arena;
 }
 
-char *declare_join(struct linker *l, const char *scope, const char *name)
+/* Letters, digits and '_'. Like protoc, we leave the first one alone. */
+static bool is_name(const char *name, size_t len)
 {
-	const size_t scope_len = strlen(scope), name_len = strlen(name);
+	for (size_t i = 0; i < len; i++) {
+		const char c = name[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    !(c >= '0' && c <= '9') && c != '_')
+			return false;
+	}
+	return len > 0;
+}
+
+/* Check @name and put @scope, which may be "", in front of it. */
+static enum status join(struct linker *l, const char *scope, const char *name,
+			const char **ret_full_name)
+{
+	const size_t scope_len = strlen(scope), name_len = name ? strlen(name) : 0;
 	char *out, *p;
 
+	if (!is_name(name, name_len))
+		return link_fail(l, scope, "\"%s\" is not a name", name ? name : "");
 	if (scope_len + name_len + 1 > POOL_NAME_MAX_BYTES)
-		return NULL;
+		return link_fail(l, scope, "a name is longer than %d bytes",
+				 POOL_NAME_MAX_BYTES);
 	p = out = arena_alloc(arena_of(l), scope_len + name_len + 2);
 	memcpy(p, scope, scope_len);
 	p += scope_len;
 	if (scope_len)
 		*p++ = '.';
 	memcpy(p, name, name_len + 1);
-	return out;
+	*ret_full_name = out;
+	return STATUS_OK;
 }
 
-enum status declare_symbol(struct linker *l, enum symbol_kind kind, const char *full_name,
-			   const void *descriptor, uint32_t index)
+const struct symbol *declare_symbol(struct linker *l, const char *key, struct symbol s)
 {
 	struct pool_unit *u = l->unit;
-	struct symbol *s = arena_alloc(arena_of(l), sizeof(*s));
-	const struct symbol *there;
-	const size_t len = strlen(full_name);
+	struct symbol_entry *e = arena_alloc(arena_of(l), sizeof(*e));
+	const size_t len = strlen(key);
+	const struct trie_item *there;
 
-	if (u->symbol_count == l->symbol_room)
-		return link_fail(l, full_name, "a file may define at most %d names",
-				 LINK_MAX_SYMBOLS);
-	*s = (struct symbol){{hash_bytes(full_name, len), full_name, (uint32_t)len},
-			     kind,
-			     index,
-			     &u->file,
-			     descriptor};
-	u->symbols[u->symbol_count++] = s;
-	there = (const struct symbol *)trie_insert(&l->pool->symbols, &s->item);
-	if (!there || (kind == SYMBOL_PACKAGE && there->kind == SYMBOL_PACKAGE))
-		return STATUS_OK;
-	link_fail(l, full_name, "\"%s\" is already defined in \"%s\"", full_name,
-		  there->file->name);
-	if (there->file == &u->file)
-		return STATUS_INVALID_ARGUMENT;
-	if (l->err)
-		l->err->status = STATUS_ALREADY_EXISTS;
-	return STATUS_ALREADY_EXISTS;
+	s.file = &u->file;
+	*e = (struct symbol_entry){{hash_bytes(key, len), key, (uint32_t)len}, s};
+	u->symbols[u->symbol_count++] = e; /* make_room() counted them */
+	there = trie_insert(&l->pool->symbols, &e->item);
+	return there ? &((const struct symbol_entry *)there)->symbol : NULL;
 }
 
-/* Check @name, make its full name and enter it. */
-static enum status declare_name(struct linker *l, enum symbol_kind kind, const char *scope,
-				const char *name, const void *descriptor, uint32_t index,
-				const char **ret_full_name)
+/* Check @name, make its full name and enter it. @parent is the message around it, if any. */
+static enum status declare_name(struct linker *l, const char *scope,
+				const struct pool_message *parent, const char *name,
+				struct symbol s, const char **ret_full_name)
 {
-	const char *full;
+	const struct symbol *there;
+	enum status status = join(l, scope, name, ret_full_name);
 
-	if (!name || !rules_is_identifier(name, strlen(name)))
-		return link_fail(l, scope, "\"%s\" is not a name", name ? name : "");
-	full = declare_join(l, scope, name);
-	if (!full)
-		return link_fail(l, scope, "a name is longer than %d bytes",
-				 POOL_NAME_MAX_BYTES);
-	*ret_full_name = full;
-	return declare_symbol(l, kind, full, descriptor, index);
+	if (status != STATUS_OK)
+		return status;
+	there = declare_symbol(l, *ret_full_name, s);
+	if (there)
+		return link_already_defined(l, *ret_full_name, there->file);
+	if (parent && pool_field_by_proto_name(parent, name, strlen(name)))
+		return link_already_defined(l, *ret_full_name, &l->unit->file);
+	return STATUS_OK;
 }
 
 /* ---------------------------------------------------------------- fields */
-
-/* The lowerCamelCase that JSON uses when the file does not name another. */
-static char *default_json_name(struct linker *l, const char *name)
-{
-	char *out = arena_alloc(arena_of(l), strlen(name) + 1), *p = out;
-	bool upper = false;
-
-	for (; *name; name++) {
-		if (*name == '_') {
-			upper = true;
-			continue;
-		}
-		*p++ = upper && *name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A')
-							     : *name;
-		upper = false;
-	}
-	*p = '\0';
-	return out;
-}
 
 /* What the JSON writers emit for this field's key, made once. */
 static void prepare_keys(struct linker *l, struct pool_field *f)
@@ -118,28 +104,28 @@ static void prepare_keys(struct linker *l, struct pool_field *f)
 	f->jsonb_key_len = (uint32_t)sb.len;
 }
 
-enum status declare_field(struct linker *l, struct pool_field *f, const char *scope,
-			  const FieldProto *p, const struct pool_message *m)
+static const char *json_name_of(struct linker *l, const struct pool_field *f,
+				const FieldProto *p)
 {
-	struct arena *a = arena_of(l);
-	enum status status;
+	char *computed;
 
-	status = declare_name(l, m ? SYMBOL_FIELD : SYMBOL_EXTENSION, scope, p->name, f,
-			      f->index, &f->full_name);
-	if (status != STATUS_OK)
-		return status;
+	if (f->is_extension)
+		return arena_printf(arena_of(l), "[%s]", f->full_name);
+	if (p->json_name)
+		return arena_strdup(arena_of(l), p->json_name);
+	computed = arena_alloc(arena_of(l), f->name_len + 1);
+	member_json_name(p->name, computed);
+	return computed;
+}
+
+/* What a field's own declaration says; its full name is there. */
+static enum status declare_field(struct linker *l, struct pool_field *f, const FieldProto *p)
+{
 	f->file = &l->unit->file;
-	f->message = m;
-	f->is_extension = !m;
 	f->name_len = (uint32_t)strlen(p->name);
 	f->name = f->full_name + strlen(f->full_name) - f->name_len;
 	f->number = (uint32_t)p->number;
-	if (!m)
-		f->json_name = arena_printf(a, "[%s]", f->full_name);
-	else if (p->json_name)
-		f->json_name = arena_strdup(a, p->json_name);
-	else
-		f->json_name = default_json_name(l, p->name);
+	f->json_name = json_name_of(l, f, p);
 	f->json_name_len = (uint32_t)strlen(f->json_name);
 	if (f->json_name_len > POOL_NAME_MAX_BYTES)
 		return link_fail(l, f->full_name, "its json_name is longer than %d bytes",
@@ -180,12 +166,14 @@ static enum status declare_fields(struct linker *l, struct pool_message *m,
 
 		fields[i].index = i;
 		fields[i].declaration_index = order[i].declaration_index;
-		fields[i].parent = m;
-		status = declare_field(l, &fields[i], m->full_name, order[i].proto, m);
+		fields[i].parent = fields[i].message = m;
+		status = join(l, m->full_name, order[i].proto->name, &fields[i].full_name);
+		if (status == STATUS_OK)
+			status = declare_field(l, &fields[i], order[i].proto);
 		if (status != STATUS_OK)
 			return status;
 	}
-	return STATUS_OK;
+	return members_enter(l, m, p);
 }
 
 /* ----------------------------------------------------------------- enums */
@@ -225,32 +213,21 @@ static uint32_t *sort_values(struct linker *l, const struct pool_enum *e,
 	return out;
 }
 
-static enum status declare_enum(struct linker *l, const char *scope,
-				const struct pool_message *parent, uint32_t index,
-				const EnumProto *p)
+static enum status declare_values(struct linker *l, const char *scope, struct pool_enum *e,
+				  const EnumProto *p)
 {
-	struct pool_enum *e = &l->enums[l->enum_count];
-	struct pool_enum_value *values;
-	enum status status;
+	struct pool_enum_value *values =
+		arena_zalloc(arena_of(l), p->n_value * sizeof(*values));
 
-	l->enum_protos[l->enum_count++] = p;
-	e->file = &l->unit->file;
-	e->parent = parent;
-	e->index = index;
-	status = declare_name(l, SYMBOL_ENUM, scope, p->name, e, index, &e->full_name);
-	if (status != STATUS_OK)
-		return status;
-	e->name = e->full_name + strlen(e->full_name) - strlen(p->name);
-	e->closed = !l->unit->file.is_proto3;
-	e->is_null = !strcmp(e->full_name, "google.protobuf.NullValue");
 	e->value_count = (uint32_t)p->n_value;
-	e->values = values = arena_zalloc(arena_of(l), p->n_value * sizeof(*values));
+	e->values = values;
 	for (uint32_t i = 0; i < e->value_count; i++) {
 		const char *full = "";
-
 		/* Values are siblings of their enum. */
-		status = declare_name(l, SYMBOL_ENUM_VALUE, scope, p->value[i]->name, e, i,
-				      &full);
+		const enum status status =
+			declare_name(l, scope, e->parent, p->value[i]->name,
+				     (struct symbol){SYMBOL_ENUM_VALUE, i, NULL, e}, &full);
+
 		if (status != STATUS_OK)
 			return status;
 		values[i].name_len = (uint32_t)strlen(p->value[i]->name);
@@ -259,6 +236,30 @@ static enum status declare_enum(struct linker *l, const char *scope,
 		if (e->sequential == i && values[i].number == (int32_t)i)
 			e->sequential = i + 1;
 	}
+	return STATUS_OK;
+}
+
+static enum status declare_enum(struct linker *l, const char *scope,
+				const struct pool_message *parent, uint32_t index,
+				const EnumProto *p)
+{
+	struct pool_enum *e = &l->enums[l->enum_count];
+	enum status status;
+
+	l->enum_protos[l->enum_count++] = p;
+	e->file = &l->unit->file;
+	e->parent = parent;
+	e->index = index;
+	status = declare_name(l, scope, parent, p->name,
+			      (struct symbol){SYMBOL_ENUM, index, NULL, e}, &e->full_name);
+	if (status != STATUS_OK)
+		return status;
+	e->name = e->full_name + strlen(e->full_name) - strlen(p->name);
+	e->closed = !l->unit->file.is_proto3;
+	e->is_null = !strcmp(e->full_name, "google.protobuf.NullValue");
+	status = declare_values(l, scope, e, p);
+	if (status != STATUS_OK)
+		return status;
 	e->by_number = sort_values(l, e, compare_by_number);
 	e->by_name = sort_values(l, e, compare_by_name);
 	return STATUS_OK;
@@ -333,8 +334,9 @@ static enum status declare_oneofs(struct linker *l, struct pool_message *m,
 	m->oneof_count = (uint32_t)p->n_oneof_decl;
 	for (uint32_t i = 0; i < m->oneof_count; i++) {
 		const char *full = "";
-		enum status status = declare_name(l, SYMBOL_ONEOF, m->full_name,
-						  p->oneof_decl[i]->name, m, i, &full);
+		enum status status =
+			declare_name(l, m->full_name, m, p->oneof_decl[i]->name,
+				     (struct symbol){SYMBOL_ONEOF, i, NULL, m}, &full);
 
 		if (status != STATUS_OK)
 			return status;
@@ -355,14 +357,37 @@ static enum status declare_extensions(struct linker *l, const char *scope,
 		l->extension_protos[l->extension_count++] = protos[i];
 		f->index = f->declaration_index = i;
 		f->parent = parent;
-		status = declare_field(l, f, scope, protos[i], NULL);
+		f->is_extension = true;
+		status = declare_name(l, scope, parent, protos[i]->name,
+				      (struct symbol){SYMBOL_EXTENSION, i, NULL, f},
+				      &f->full_name);
+		if (status == STATUS_OK)
+			status = declare_field(l, f, protos[i]);
 		if (status != STATUS_OK)
 			return status;
 	}
 	return STATUS_OK;
 }
 
-/* Recursion is as deep as the messages nest, which the wire check has bounded. */
+static int nesting(const struct pool_message *m)
+{
+	int depth = 0;
+
+	for (; m; m = m->parent)
+		depth++;
+	return depth;
+}
+
+static void set_message_header(struct pool_message *m, const MessageProto *p)
+{
+	m->name = m->full_name + strlen(m->full_name) - strlen(p->name);
+	m->well_known = (uint8_t)well_known_kind(m->full_name);
+	m->is_map_entry = p->options && p->options->map_entry;
+	m->is_message_set = p->options && p->options->message_set_wire_format;
+	m->has_nested = p->n_nested_type || p->n_enum_type || p->n_extension;
+}
+
+/* Recursion is as deep as the messages nest: at most LINK_MAX_NESTING. */
 static enum status declare_message(struct linker *l, const char *scope,
 				   const struct pool_message *parent, uint32_t index,
 				   const MessageProto *p)
@@ -374,18 +399,18 @@ static enum status declare_message(struct linker *l, const char *scope,
 	m->file = &l->unit->file;
 	m->parent = parent;
 	m->index = index;
-	status = declare_name(l, SYMBOL_MESSAGE, scope, p->name, m, index, &m->full_name);
+	status = declare_name(l, scope, parent, p->name,
+			      (struct symbol){SYMBOL_MESSAGE, index, NULL, m}, &m->full_name);
+	if (status == STATUS_OK && nesting(m) > LINK_MAX_NESTING)
+		status = link_fail(l, m->full_name, "messages are nested more than %d deep",
+				   LINK_MAX_NESTING);
 	if (status != STATUS_OK)
 		return status;
-	m->name = m->full_name + strlen(m->full_name) - strlen(p->name);
-	m->well_known = (uint8_t)well_known_kind(m->full_name);
-	m->is_map_entry = p->options && p->options->has_map_entry && p->options->map_entry;
-	m->is_message_set = p->options && p->options->has_message_set_wire_format &&
-			    p->options->message_set_wire_format;
+	set_message_header(m, p);
 	declare_extension_ranges(l, m, p);
-	status = declare_oneofs(l, m, p);
+	status = declare_fields(l, m, p);
 	if (status == STATUS_OK)
-		status = declare_fields(l, m, p);
+		status = declare_oneofs(l, m, p);
 	for (uint32_t i = 0; status == STATUS_OK && i < p->n_enum_type; i++)
 		status = declare_enum(l, m->full_name, m, i, p->enum_type[i]);
 	for (uint32_t i = 0; status == STATUS_OK && i < p->n_nested_type; i++)
@@ -404,7 +429,7 @@ static int compare_method_names(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static void sort_methods(struct linker *l, struct pool_service *s)
+static enum status sort_methods(struct linker *l, struct pool_service *s)
 {
 	const struct pool_method **order =
 		arena_alloc(l->scratch, s->method_count * sizeof(struct pool_method *));
@@ -413,9 +438,13 @@ static void sort_methods(struct linker *l, struct pool_service *s)
 	for (uint32_t i = 0; i < s->method_count; i++)
 		order[i] = &s->methods[i];
 	qsort(order, s->method_count, sizeof(struct pool_method *), compare_method_names);
-	for (uint32_t i = 0; i < s->method_count; i++)
+	for (uint32_t i = 0; i < s->method_count; i++) {
+		if (i && !strcmp(order[i - 1]->name, order[i]->name))
+			return link_already_defined(l, order[i]->full_name, s->file);
 		by_name[i] = order[i]->index;
+	}
 	s->by_name = by_name;
+	return STATUS_OK;
 }
 
 static enum status declare_service(struct linker *l, uint32_t index, const ServiceProto *p)
@@ -426,8 +455,8 @@ static enum status declare_service(struct linker *l, uint32_t index, const Servi
 
 	s->file = &l->unit->file;
 	s->index = index;
-	status = declare_name(l, SYMBOL_SERVICE, l->unit->file.package, p->name, s, index,
-			      &s->full_name);
+	status = declare_name(l, l->unit->file.package, NULL, p->name,
+			      (struct symbol){SYMBOL_SERVICE, index, NULL, s}, &s->full_name);
 	if (status != STATUS_OK)
 		return status;
 	s->name = s->full_name + strlen(s->full_name) - strlen(p->name);
@@ -436,20 +465,20 @@ static enum status declare_service(struct linker *l, uint32_t index, const Servi
 	for (uint32_t i = 0; i < s->method_count; i++) {
 		methods[i].service = s;
 		methods[i].index = i;
-		status = declare_name(l, SYMBOL_METHOD, s->full_name, p->method[i]->name,
-				      &methods[i], i, &methods[i].full_name);
+		status = join(l, s->full_name, p->method[i]->name, &methods[i].full_name);
 		if (status != STATUS_OK)
 			return status;
 		methods[i].name = methods[i].full_name + strlen(s->full_name) + 1;
 	}
-	sort_methods(l, s);
-	return STATUS_OK;
+	return sort_methods(l, s);
 }
 
 /* ------------------------------------------------------------------ file */
 
 struct counts {
-	size_t messages, enums, extensions, symbols;
+	size_t messages, enums, extensions;
+	size_t symbols; /* that enter the pool */
+	size_t members; /* that do not */
 };
 
 static void count_enums(struct counts *c, size_t count, EnumProto *const *enums)
@@ -466,7 +495,8 @@ static void count_messages(struct counts *c, size_t count, MessageProto *const *
 
 		c->messages++;
 		/* An extension is entered by its name and by its number. */
-		c->symbols += 1 + p->n_field + p->n_oneof_decl + 2 * p->n_extension;
+		c->symbols += 1 + p->n_oneof_decl + 2 * p->n_extension;
+		c->members += p->n_field;
 		c->extensions += p->n_extension;
 		count_enums(c, p->n_enum_type, p->enum_type);
 		count_messages(c, p->n_nested_type, p->nested_type);
@@ -476,18 +506,18 @@ static void count_messages(struct counts *c, size_t count, MessageProto *const *
 static enum status make_room(struct linker *l)
 {
 	const Google__Protobuf__FileDescriptorProto *p = l->proto;
-	struct counts c = {0, 0, p->n_extension, 2 * p->n_extension + p->n_service};
+	struct counts c = {.extensions = p->n_extension,
+			   .symbols = 2 * p->n_extension + p->n_service + 1};
 	struct pool_file *file = &l->unit->file;
 	struct arena *a = arena_of(l);
 
 	count_messages(&c, p->n_message_type, p->message_type);
 	count_enums(&c, p->n_enum_type, p->enum_type);
 	for (size_t i = 0; i < p->n_service; i++)
-		c.symbols += p->service[i]->n_method;
+		c.members += p->service[i]->n_method;
 	for (const char *dot = file->package; *dot; dot++)
 		c.symbols += *dot == '.';
-	c.symbols++;
-	if (c.symbols > LINK_MAX_SYMBOLS) {
+	if (c.symbols + c.members > LINK_MAX_SYMBOLS) {
 		link_fail(l, "", "a file may define at most %d names", LINK_MAX_SYMBOLS);
 		if (l->err)
 			l->err->status = STATUS_RESOURCE_EXHAUSTED;
@@ -506,7 +536,6 @@ static enum status make_room(struct linker *l)
 	l->enum_protos = arena_alloc(l->scratch, c.enums * sizeof(*l->enum_protos));
 	l->extension_protos =
 		arena_alloc(l->scratch, c.extensions * sizeof(*l->extension_protos));
-	l->symbol_room = c.symbols;
 	l->unit->symbols = arena_alloc(a, c.symbols * sizeof(*l->unit->symbols));
 	return STATUS_OK;
 }
@@ -514,20 +543,31 @@ static enum status make_room(struct linker *l)
 static enum status declare_package(struct linker *l)
 {
 	const char *package = l->unit->file.package;
-	enum status status = STATUS_OK;
+	int dots = 0;
 
-	for (size_t at = 0; package[at] && status == STATUS_OK;) {
+	if (strlen(package) > LINK_MAX_PACKAGE_BYTES)
+		return link_fail(l, "", "the package's name is longer than %d bytes",
+				 LINK_MAX_PACKAGE_BYTES);
+	for (size_t at = 0; package[at];) {
 		const size_t part = strcspn(package + at, ".");
+		const struct symbol *there;
+		const char *name;
 
-		if (!rules_is_identifier(package + at, part) ||
+		if (!is_name(package + at, part) ||
 		    (package[at + part] && !package[at + part + 1]))
 			return link_fail(l, "", "\"%s\" is not a package name", package);
 		at += part;
-		status = declare_symbol(l, SYMBOL_PACKAGE,
-					arena_strndup(arena_of(l), package, at), NULL, 0);
+		name = arena_strndup(arena_of(l), package, at);
+		there = declare_symbol(l, name, (struct symbol){.kind = SYMBOL_PACKAGE});
+		if (there && there->kind != SYMBOL_PACKAGE)
+			return link_already_defined(l, name, there->file);
+		dots += package[at] == '.';
 		at += package[at] == '.';
 	}
-	return status;
+	if (dots > LINK_MAX_PACKAGE_DOTS)
+		return link_fail(l, "", "the package's name has more than %d dots",
+				 LINK_MAX_PACKAGE_DOTS);
+	return STATUS_OK;
 }
 
 enum status declare_file(struct linker *l)

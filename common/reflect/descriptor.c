@@ -85,6 +85,18 @@ const struct pool_field *pool_field_by_name(const struct pool_message *m, const 
 	return by_name;
 }
 
+const struct pool_field *pool_field_by_proto_name(const struct pool_message *m,
+						  const char *name, size_t len)
+{
+	const struct pool_field *f;
+
+	for (uint32_t i = (uint32_t)hash_bytes(name, len) & m->name_mask;
+	     (f = m->name_table[i]); i = (i + 1) & m->name_mask)
+		if (f->name_len == len && !memcmp(f->name, name, len))
+			return f;
+	return NULL;
+}
+
 const struct pool_field *pool_declared_field(const struct pool_message *m, uint32_t number)
 {
 	uint32_t low = 0, high = m->field_count;

@@ -147,6 +147,7 @@ struct pool_message {
 	bool is_message_set;
 	bool has_required;                    /* itself, not in its sub-messages */
 	bool is_extendable;                   /* has extension ranges */
+	bool has_nested;                      /* messages, enums or extensions */
 	bool no_standard_descriptor_accessor; /* the option of that name */
 	uint32_t extension_range_count;
 	const struct pool_range *extension_ranges; /* sorted */
@@ -154,7 +155,7 @@ struct pool_message {
 	/* dense[number] for numbers below dense_count. */
 	uint32_t dense_count;
 	const struct pool_field *const *dense;
-	/* Open addressing over hash_bytes() of names and JSON names. */
+	/* Open addressing over hash_bytes() of names and JSON names; see members.c. */
 	uint32_t name_mask;
 	const struct pool_field *const *name_table;
 };
@@ -223,6 +224,10 @@ const struct pool_enum_value *pool_enum_value_by_name(const struct pool_enum *e,
 /* By proto name or JSON name; extensions are not looked for. NULL: none. */
 const struct pool_field *pool_field_by_name(const struct pool_message *m, const char *name,
 					    size_t len);
+
+/* By proto name alone. */
+const struct pool_field *pool_field_by_proto_name(const struct pool_message *m,
+						  const char *name, size_t len);
 
 /* Declared fields only; pool_field_by_number() of pool.h knows extensions too. */
 const struct pool_field *pool_declared_field(const struct pool_message *m, uint32_t number);

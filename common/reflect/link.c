@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/hash.h"
 #include "common/reflect/wire.h"
 
 typedef Google__Protobuf__DescriptorProto MessageProto;
@@ -14,7 +13,8 @@ enum { DENSE_MAX = 1024 }; /* field numbers from here on are searched for */
 
 enum status link_fail(const struct linker *l, const char *symbol, const char *fmt, ...)
 {
-	char where[sizeof(l->err->field)], message[sizeof(l->err->message)];
+	/* Longer than what they go into, so that it is there that they are cut. */
+	char where[sizeof(l->err->field) + 8], message[sizeof(l->err->message) + 8];
 	va_list args;
 
 	va_start(args, fmt);
@@ -23,6 +23,27 @@ enum status link_fail(const struct linker *l, const char *symbol, const char *fm
 	snprintf(where, sizeof(where), "%s%s%s", l->unit->file.name, *symbol ? ": " : "",
 		 symbol);
 	return error_field(l->err, where, "%s", message);
+}
+
+enum status link_already_defined(const struct linker *l, const char *symbol,
+				 const struct pool_file *file)
+{
+	const enum status status =
+		file == &l->unit->file ? STATUS_INVALID_ARGUMENT : STATUS_ALREADY_EXISTS;
+
+	link_fail(l, symbol, "\"%s\" is already defined in \"%s\"", symbol, file->name);
+	if (l->err)
+		l->err->status = status;
+	return status;
+}
+
+enum status link_interpreted(const struct linker *l, const char *symbol, size_t count)
+{
+	if (!count)
+		return STATUS_OK;
+	return link_fail(l, symbol,
+			 "an option has not been interpreted: it is unknown, or this is not "
+			 "what a compiler wrote");
 }
 
 /* ---------------------------------------------------------------- fields */
@@ -44,43 +65,46 @@ static bool names_a_type(int type)
 	return type == POOL_TYPE_MESSAGE || type == POOL_TYPE_GROUP || type == POOL_TYPE_ENUM;
 }
 
-static enum status resolve_type(struct linker *l, struct pool_field *f, const char *scope,
-				const FieldProto *p)
+/* A type that is a name, @type if its declaration says which, else 0. */
+static enum status resolve_named_type(struct linker *l, struct pool_field *f, int type,
+				      const char *scope, const char *name)
 {
-	const struct symbol *s;
-	enum status status;
-	const bool named = p->type_name && *p->type_name;
-	const int type = p->has_type ? (int)p->type : 0;
+	struct symbol s;
+	const enum status status = scope_resolve(l, scope, name, SCOPE_TYPES, f->full_name, &s);
 
-	if (p->has_type && (type < POOL_TYPE_DOUBLE || type > POOL_TYPE_SINT64))
-		return link_fail(l, f->full_name, "there is no field type %d", type);
-	if (type && names_a_type(type) != named)
-		return link_fail(l, f->full_name,
-				 named ? "its type has no name of its own"
-				       : "its type is not named");
-	if (!named) {
-		if (!type)
-			return link_fail(l, f->full_name, "it has no type");
-		f->type = (uint8_t)type;
-		return STATUS_OK;
-	}
-	status = scope_resolve(l, scope, p->type_name, f->full_name, &s);
 	if (status != STATUS_OK)
 		return status;
-	if (s->kind == SYMBOL_MESSAGE && type != POOL_TYPE_ENUM) {
-		f->type_message = s->descriptor;
+	if (s.kind == SYMBOL_MESSAGE && type != POOL_TYPE_ENUM) {
+		f->type_message = s.descriptor;
 		f->type = type ? (uint8_t)type : POOL_TYPE_MESSAGE;
 		return STATUS_OK;
 	}
-	if (s->kind == SYMBOL_ENUM && (!type || type == POOL_TYPE_ENUM)) {
-		f->type_enum = s->descriptor;
+	if (s.kind == SYMBOL_ENUM && (!type || type == POOL_TYPE_ENUM)) {
+		f->type_enum = s.descriptor;
 		f->type = POOL_TYPE_ENUM;
 		return STATUS_OK;
 	}
-	return link_fail(l, f->full_name, "\"%s\" is not a%s", p->type_name,
+	return link_fail(l, f->full_name, "\"%s\" is not a%s", name,
 			 !type                    ? " type"
 			 : type == POOL_TYPE_ENUM ? "n enum"
 						  : " message");
+}
+
+static enum status resolve_type(struct linker *l, struct pool_field *f, const char *scope,
+				const FieldProto *p)
+{
+	const int type = p->has_type ? (int)p->type : 0;
+
+	if (!type && !p->type_name)
+		return link_fail(l, f->full_name, "it has no type");
+	if (type && names_a_type(type) != !!p->type_name)
+		return link_fail(l, f->full_name,
+				 p->type_name ? "its type has no name of its own"
+					      : "its type is not named");
+	if (p->type_name)
+		return resolve_named_type(l, f, type, scope, p->type_name);
+	f->type = (uint8_t)type;
+	return STATUS_OK;
 }
 
 static enum status link_field(struct linker *l, struct pool_field *f, const char *scope,
@@ -137,34 +161,6 @@ static void index_numbers(struct linker *l, struct pool_message *m)
 		dense[m->fields[i].number] = &m->fields[i];
 	m->dense = dense;
 	m->dense_count = count;
-}
-
-static void index_name(const struct pool_field **table, uint32_t mask, const char *name,
-		       size_t len, const struct pool_field *f)
-{
-	uint32_t i = (uint32_t)hash_bytes(name, len) & mask;
-
-	while (table[i] && table[i] != f)
-		i = (i + 1) & mask;
-	table[i] = f;
-}
-
-static void index_names(struct linker *l, struct pool_message *m)
-{
-	const struct pool_field **table;
-	uint32_t size = 4;
-
-	while (size < m->field_count * 4)
-		size *= 2;
-	table = arena_zalloc(&l->unit->arena, size * sizeof(struct pool_field *));
-	for (uint32_t i = 0; i < m->field_count; i++) {
-		const struct pool_field *f = &m->fields[i];
-
-		index_name(table, size - 1, f->json_name, f->json_name_len, f);
-		index_name(table, size - 1, f->name, f->name_len, f);
-	}
-	m->name_table = table;
-	m->name_mask = size - 1;
 }
 
 /* The fields of each oneof, in the order of their declaration. */
@@ -227,61 +223,62 @@ static enum status link_message(struct linker *l, struct pool_message *m, const 
 	m->no_standard_descriptor_accessor =
 		p->options && p->options->no_standard_descriptor_accessor;
 	index_numbers(l, m);
-	index_names(l, m);
 	return STATUS_OK;
 }
 
 /* ------------------------------------------------ extensions and services */
 
+static enum status resolve_message(struct linker *l, const char *scope, const char *name,
+				   const char *where, const struct pool_message **ret_message)
+{
+	struct symbol s;
+	const enum status status = scope_resolve(l, scope, name, SCOPE_ANYTHING, where, &s);
+
+	if (status != STATUS_OK)
+		return status;
+	if (s.kind != SYMBOL_MESSAGE)
+		return link_fail(l, where, "\"%s\" is not a message", name);
+	*ret_message = s.descriptor;
+	return STATUS_OK;
+}
+
+/* As with protoc, two files may give a number to two extensions: the first one has it. */
+static enum status declare_number(struct linker *l, const struct pool_field *f)
+{
+	const struct symbol *there;
+	char key[EXTENSION_KEY_MAX_BYTES];
+
+	extension_key(f->message, f->number, key);
+	there = declare_symbol(
+		l, arena_strdup(&l->unit->arena, key),
+		(struct symbol){.kind = SYMBOL_EXTENSION_NUMBER, .descriptor = f});
+	if (!there || there->file != f->file)
+		return STATUS_OK;
+	return link_fail(l, f->full_name, "extension number %u of \"%s\" is taken", f->number,
+			 f->message->full_name);
+}
+
 static enum status link_extension(struct linker *l, struct pool_field *f, const FieldProto *p)
 {
 	const char *scope = f->parent ? f->parent->full_name : l->unit->file.package;
-	const struct symbol *s;
-	char key[EXTENSION_KEY_MAX_BYTES];
 	enum status status;
 
-	if (!p->extendee || !*p->extendee)
+	if (!p->extendee)
 		return link_fail(l, f->full_name, "it does not say what it extends");
-	status = scope_resolve(l, scope, p->extendee, f->full_name, &s);
-	if (status != STATUS_OK)
-		return status;
-	if (s->kind != SYMBOL_MESSAGE)
-		return link_fail(l, f->full_name, "\"%s\" is not a message", p->extendee);
-	f->message = s->descriptor;
-	status = link_field(l, f, scope, p);
-	if (status != STATUS_OK)
-		return status;
-	status = rules_check_extension(l, f);
-	if (status != STATUS_OK)
-		return status;
-	extension_key(f->message, f->number, key);
-	status = declare_symbol(l, SYMBOL_EXTENSION_NUMBER, arena_strdup(&l->unit->arena, key),
-				f, 0);
-	if (status != STATUS_OK && l->err) {
-		const enum status kept = status;
-
-		link_fail(l, f->full_name, "extension number %u of \"%s\" is taken", f->number,
-			  f->message->full_name);
-		l->err->status = kept;
-	}
-	return status;
+	status = resolve_message(l, scope, p->extendee, f->full_name, &f->message);
+	if (status == STATUS_OK)
+		status = link_field(l, f, scope, p);
+	if (status == STATUS_OK)
+		status = rules_check_extension(l, f, p);
+	return status == STATUS_OK ? declare_number(l, f) : status;
 }
 
-static enum status resolve_message(struct linker *l, const struct pool_method *m,
-				   const char *name, const struct pool_message **ret_message)
+static enum status resolve_argument(struct linker *l, const struct pool_method *m,
+				    const char *name, const struct pool_message **ret_message)
 {
-	const struct symbol *s;
-	enum status status;
-
-	if (!name || !*name)
+	if (!name)
 		return link_fail(l, m->full_name, "its input or output is not named");
-	status = scope_resolve(l, m->service->full_name, name, m->full_name, &s);
-	if (status != STATUS_OK)
-		return status;
-	if (s->kind != SYMBOL_MESSAGE)
-		return link_fail(l, m->full_name, "\"%s\" is not a message", name);
-	*ret_message = s->descriptor;
-	return STATUS_OK;
+	return resolve_message(l, m->service->full_name, name, m->full_name, ret_message);
 }
 
 static enum status link_service(struct linker *l, struct pool_service *s,
@@ -293,11 +290,11 @@ static enum status link_service(struct linker *l, struct pool_service *s,
 	for (uint32_t i = 0; i < s->method_count; i++) {
 		const Google__Protobuf__MethodDescriptorProto *mp = p->method[i];
 		enum status status =
-			resolve_message(l, &methods[i], mp->input_type, &methods[i].input);
+			resolve_argument(l, &methods[i], mp->input_type, &methods[i].input);
 
 		if (status == STATUS_OK)
-			status = resolve_message(l, &methods[i], mp->output_type,
-						 &methods[i].output);
+			status = resolve_argument(l, &methods[i], mp->output_type,
+						  &methods[i].output);
 		if (status != STATUS_OK)
 			return status;
 		methods[i].client_streaming = mp->client_streaming;
@@ -305,7 +302,7 @@ static enum status link_service(struct linker *l, struct pool_service *s,
 		if (mp->options && mp->options->has_idempotency_level)
 			methods[i].idempotency = (uint8_t)mp->options->idempotency_level;
 	}
-	return STATUS_OK;
+	return rules_check_service(l, s, p);
 }
 
 enum status link_file(struct pool *pool, struct pool_unit *unit,
@@ -316,6 +313,8 @@ enum status link_file(struct pool *pool, struct pool_unit *unit,
 		.pool = pool, .unit = unit, .proto = proto, .scratch = scratch, .err = err};
 	enum status status = declare_file(&l);
 
+	if (status == STATUS_OK)
+		status = rules_check_file(&l);
 	if (status != STATUS_OK)
 		return status;
 	scope_init(&l);

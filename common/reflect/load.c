@@ -4,15 +4,13 @@
 
 #include "common/base/alloc.h"
 #include "common/base/hash.h"
-#include "common/reflect/cwire.h"
+#include "common/reflect/file_proto.h"
 #include "common/reflect/link.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 
 /* What unpacking one file may take: protobuf-c's structs are larger than their wire form. */
 enum { UNPACK_MAX_BYTES = 64 << 20 };
-
-enum { FILE_FIELD_NAME = 1, FILE_FIELD_DEPENDENCY = 3, FILE_FIELD_SOURCE_INFO = 9 };
 
 enum progress { TO_DO, OPEN, DONE };
 
@@ -29,8 +27,9 @@ struct candidate {
 struct loader {
 	const struct pool *base;
 	struct pool *pool;
-	struct arena names;    /* of candidates; lives as long as the loader */
-	struct arena unpacked; /* of one file at a time */
+	struct arena names;     /* of candidates; lives as long as the loader */
+	struct arena unpacked;  /* of one file at a time */
+	struct strbuf stripped; /* its bytes on the way there */
 	struct trie by_name;
 	struct candidate *candidates;
 	size_t count;
@@ -52,50 +51,8 @@ static void loader_release(struct loader *l)
 	trie_release(&l->by_name);
 	arena_release(&l->names);
 	arena_release(&l->unpacked);
+	strbuf_release(&l->stripped);
 	free(l->candidates);
-}
-
-/* ------------------------------------------------------------- unpacking */
-
-static void *unpack_alloc(void *arena, size_t size)
-{
-	return arena_try_alloc(arena, size);
-}
-
-static void unpack_free(void *arena, void *p)
-{
-	(void)arena; /* it ends all at once */
-	(void)p;
-}
-
-/* The comments and positions are most of a file and nothing that linking needs. */
-static struct bytes without_source_info(struct bytes file, struct arena *arena)
-{
-	uint8_t *out = arena_alloc(arena, file.size);
-	struct wire_cursor c = wire_cursor_of(file);
-	struct wire_field f;
-	size_t len = 0;
-
-	while (wire_next(&c, &f)) {
-		if (f.number == FILE_FIELD_SOURCE_INFO)
-			continue;
-		memcpy(out + len, f.raw.data, f.raw.size);
-		len += f.raw.size;
-	}
-	return bytes_of(out, len);
-}
-
-static enum status unpack(struct loader *l, struct bytes file, const char *name,
-			  Google__Protobuf__FileDescriptorProto **ret_proto)
-{
-	ProtobufCAllocator allocator = {unpack_alloc, unpack_free, &l->unpacked};
-	const struct bytes lean = without_source_info(file, &l->unpacked);
-
-	*ret_proto = google__protobuf__file_descriptor_proto__unpack(&allocator, lean.size,
-								     lean.data);
-	if (*ret_proto)
-		return STATUS_OK;
-	return error_field(l->err, name, "it is not a FileDescriptorProto, or far too large");
 }
 
 /* ------------------------------------------------------------ candidates */
@@ -107,39 +64,13 @@ static struct candidate *find_candidate(struct loader *l, const char *name, size
 	return (struct candidate *)item;
 }
 
-static bool is_file_name(struct bytes name)
-{
-	for (size_t i = 0; i < name.size; i++)
-		if (name.data[i] < 0x20 || name.data[i] == 0x7f)
-			return false;
-	return name.size > 0 && name.size <= POOL_NAME_MAX_BYTES;
-}
-
-static enum status check_bytes(struct bytes file, struct bytes *ret_name, struct error *err)
-{
-	const ProtobufCMessageDescriptor *d =
-		&google__protobuf__file_descriptor_proto__descriptor;
-	enum status status;
-
-	if (file.size > POOL_FILE_MAX_BYTES)
-		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
-				 "a descriptor of %zu bytes is larger than %d bytes", file.size,
-				 POOL_FILE_MAX_BYTES);
-	status = cwire_check(d, file, err);
-	if (status != STATUS_OK)
-		return status;
-	if (!wire_find_bytes(file, FILE_FIELD_NAME, ret_name) || !is_file_name(*ret_name))
-		return error_field(err, "name", "a file descriptor needs a usable name");
-	return STATUS_OK;
-}
-
 static bool next_but_source_info(struct wire_cursor *c, struct wire_field *ret_field)
 {
 	bool more;
 
 	do
 		more = wire_next(c, ret_field);
-	while (more && ret_field->number == FILE_FIELD_SOURCE_INFO);
+	while (more && ret_field->number == FILE_PROTO_SOURCE_INFO);
 	return more;
 }
 
@@ -165,7 +96,7 @@ static enum status add_candidate(struct loader *l, struct bytes file, bool may_r
 	const struct candidate *twin;
 	struct bytes name;
 	const char *key;
-	enum status status = check_bytes(file, &name, l->err);
+	enum status status = file_proto_check(file, &name, l->err);
 
 	if (status != STATUS_OK)
 		return status;
@@ -201,8 +132,8 @@ static enum status bad_import(struct loader *l, const struct candidate *c, const
 	return error_field(l->err, strbuf_str(&where), "%s", why);
 }
 
-static enum status set_public_imports(struct loader *l, const struct candidate *c,
-				      struct pool_unit *u)
+static enum status set_import_kinds(struct loader *l, const struct candidate *c,
+				    struct pool_unit *u)
 {
 	const Google__Protobuf__FileDescriptorProto *p = c->proto;
 
@@ -215,6 +146,13 @@ static enum status set_public_imports(struct loader *l, const struct candidate *
 			return error_field(l->err, c->item.key,
 					   "there is no import %d to be public", n);
 		u->public_imports[u->public_count++] = u->file.dependencies[n];
+	}
+	for (size_t i = 0; i < p->n_weak_dependency; i++) {
+		const int32_t n = p->weak_dependency[i];
+
+		if (n < 0 || (uint32_t)n >= u->file.dependency_count)
+			return error_field(l->err, c->item.key,
+					   "there is no import %d to be weak", n);
 	}
 	return STATUS_OK;
 }
@@ -248,22 +186,29 @@ static enum status set_imports(struct loader *l, const struct candidate *c, stru
 	for (size_t i = 1; i < p->n_dependency; i++)
 		if (!strcmp(names[i - 1], names[i]))
 			return bad_import(l, c, names[i], "it is listed twice");
-	return set_public_imports(l, c, u);
+	return set_import_kinds(l, c, u);
 }
 
 static enum status set_header(struct loader *l, const struct candidate *c, struct pool_unit *u)
 {
 	const char *syntax = c->proto->syntax ? c->proto->syntax : "";
+	const Google__Protobuf__FileOptions *options = c->proto->options;
 
 	u->file.name = arena_strndup(&u->arena, c->item.key, c->item.key_len);
 	u->file.package = arena_strdup(&u->arena, c->proto->package ? c->proto->package : "");
 	u->file.bytes =
 		bytes_of(arena_memdup(&u->arena, c->bytes.data, c->bytes.size), c->bytes.size);
 	u->file.is_proto3 = !strcmp(syntax, "proto3");
-	u->file.java_string_check_utf8 =
-		c->proto->options && c->proto->options->java_string_check_utf8;
+	if (options) {
+		u->file.java_string_check_utf8 = options->java_string_check_utf8;
+		u->is_lite = options->optimize_for ==
+			     GOOGLE__PROTOBUF__FILE_OPTIONS__OPTIMIZE_MODE__LITE_RUNTIME;
+	}
 	if (u->file.is_proto3 || !*syntax || !strcmp(syntax, "proto2"))
 		return STATUS_OK;
+	if (!strcmp(syntax, "editions"))
+		return error_field(l->err, c->item.key,
+				   "editions are not supported: use proto2 or proto3");
 	return error_field(l->err, c->item.key,
 			   "the syntax \"%s\" is not supported: use proto2 or proto3", syntax);
 }
@@ -274,9 +219,11 @@ static enum status make_unit(struct loader *l, struct candidate *c)
 	enum status status;
 
 	arena_reset(&l->unpacked);
-	status = unpack(l, c->bytes, c->item.key, &c->proto);
-	if (status == STATUS_OK)
-		status = set_header(l, c, u);
+	c->proto = file_proto_unpack(c->bytes, &l->stripped, &l->unpacked);
+	status = c->proto ? set_header(l, c, u)
+			  : error_field(l->err, c->item.key,
+					"the descriptor is far too large, or lacks what it "
+					"must have");
 	if (status == STATUS_OK)
 		status = set_imports(l, c, u);
 	if (status == STATUS_OK)
@@ -299,7 +246,7 @@ static bool next_import(struct candidate *c, const char **ret_name, size_t *ret_
 	cursor.at += c->next;
 	while (wire_next(&cursor, &f)) {
 		c->next = (size_t)(cursor.at - c->bytes.data);
-		if (f.number == FILE_FIELD_DEPENDENCY && f.type == WIRE_BYTES) {
+		if (f.number == FILE_PROTO_DEPENDENCY && f.type == WIRE_BYTES) {
 			*ret_name = (const char *)f.data.data;
 			*ret_len = f.data.size;
 			return true;
@@ -384,40 +331,82 @@ enum status pool_extend(struct pool *base, const struct bytes *files, size_t cou
 
 /* ----------------------------------------------------------- replacement */
 
+/* Does @u, or anything that it imports, change? What does is in @changed. */
+static bool is_stale(const struct loader *l, const struct pool_unit *u,
+		     const struct trie *changed)
+{
+	if (trie_find(&l->by_name, u->item.hash, u->item.key, u->item.key_len))
+		return true;
+	for (uint32_t i = 0; i < u->file.dependency_count; i++) {
+		const struct trie_item *dep = &unit_of(u->file.dependencies[i])->item;
+
+		if (trie_find(changed, dep->hash, dep->key, dep->key_len))
+			return true;
+	}
+	return false;
+}
+
+/* A unit whose file is not given anew is to be linked again, from its old bytes. */
+static void relink(struct loader *l, const struct pool_unit *u)
+{
+	struct candidate *c = &l->candidates[l->count];
+
+	*c = (struct candidate){.item = u->item, .bytes = u->file.bytes};
+	if (!trie_insert(&l->by_name, &c->item))
+		l->count++;
+}
+
+static void drop_symbols(struct pool *pool, const struct pool_unit *u)
+{
+	for (size_t i = 0; i < u->symbol_count; i++)
+		(void)trie_remove(&pool->symbols,
+				  &u->symbols[i]->item); /* another may have it */
+	(void)trie_remove(&pool->files, &u->item);       /* it is there */
+}
+
+/* Packages, and numbers of extensions, are shared: what one unit drops another may have. */
+static void restore_shared_symbols(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->unit_count; i++) {
+		const struct pool_unit *u = pool->units[i];
+		const struct symbol_entry *e;
+
+		/* Packages come first; numbers are there where extensions are. */
+		for (size_t k = 0; k < u->symbol_count; k++) {
+			e = u->symbols[k];
+			if (symbol_is_shared(&e->symbol))
+				(void)trie_insert(&pool->symbols, &e->item); /* may be there */
+			else if (!u->file.extension_count)
+				break;
+		}
+	}
+}
+
 /*
- * Units of the base are kept when neither they nor anything that they import
- * changes; the others become candidates again, with their old bytes.
+ * l->pool becomes the base without what is replaced and what depends on that;
+ * the latter become candidates.
  */
-static void keep_or_relink(struct loader *l)
+static void drop_stale(struct loader *l)
 {
 	struct trie changed = {0};
+	size_t kept = 0;
 
-	l->pool = pool_new();
+	l->pool = pool_fork(l->base);
 	for (size_t i = 0; i < l->base->unit_count; i++) {
 		struct pool_unit *u = l->base->units[i];
-		struct candidate *c = find_candidate(l, u->item.key, u->item.key_len);
-		bool stale = c != NULL;
 
-		for (uint32_t k = 0; k < u->file.dependency_count && !stale; k++) {
-			const struct trie_item *dep = &unit_of(u->file.dependencies[k])->item;
-
-			stale = trie_find(&changed, dep->hash, dep->key, dep->key_len) != NULL;
-		}
-		if (stale)
-			(void)trie_insert(&changed, &u->item); /* units have different names */
-		if (stale && !c) {
-			c = &l->candidates[l->count++];
-			*c = (struct candidate){.item = u->item, .bytes = u->file.bytes};
-			(void)trie_insert(&l->by_name, &c->item); /* as above */
-		}
-		if (stale)
+		if (!is_stale(l, u, &changed)) {
+			l->pool->units[kept++] = u;
 			continue;
-		atomic_fetch_add_explicit(&u->refs, 1, memory_order_relaxed);
-		pool_add_unit(l->pool, u);
-		for (size_t k = 0; k < u->symbol_count; k++)
-			(void)trie_insert(&l->pool->symbols,
-					  &u->symbols[k]->item); /* packages repeat */
+		}
+		(void)trie_insert(&changed, &u->item); /* units have different names */
+		relink(l, u);
+		drop_symbols(l->pool, u);
+		unit_unref(u); /* the base has it */
 	}
+	l->pool->unit_count = kept;
+	if (changed.root)
+		restore_shared_symbols(l->pool);
 	trie_release(&changed);
 }
 
@@ -432,7 +421,7 @@ enum status pool_replace(struct pool *base, const struct bytes *files, size_t co
 		status = add_candidate(&l, files[i], true);
 	if (status == STATUS_OK) {
 		if (l.count)
-			keep_or_relink(&l);
+			drop_stale(&l);
 		else
 			l.pool = pool_ref(base);
 		status = link_all(&l, ret_pool);

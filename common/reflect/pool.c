@@ -124,16 +124,49 @@ const struct pool_file *pool_file(const struct pool *pool, const char *name, siz
 	return u ? &u->file : NULL;
 }
 
-const struct symbol *pool_symbol(const struct pool *pool, const char *name, size_t len)
+static const struct symbol *find_entry(const struct pool *pool, const char *name, size_t len)
 {
-	return (const struct symbol *)trie_find(&pool->symbols, hash_bytes(name, len), name,
-						len);
+	const struct trie_item *item =
+		trie_find(&pool->symbols, hash_bytes(name, len), name, len);
+
+	return item ? &((const struct symbol_entry *)item)->symbol : NULL;
+}
+
+/* A field or a method: @name up to its last dot is the message or service that has it. */
+static struct symbol find_member(const struct pool *pool, const char *name, size_t len)
+{
+	const struct symbol *scope, none = {.kind = SYMBOL_NONE};
+	const void *member = NULL;
+	size_t start = len;
+
+	while (start && name[start - 1] != '.')
+		start--;
+	scope = start ? find_entry(pool, name, start - 1) : NULL;
+	if (!scope)
+		return none;
+	if (scope->kind == SYMBOL_MESSAGE)
+		member = pool_field_by_proto_name(scope->descriptor, name + start, len - start);
+	else if (scope->kind == SYMBOL_SERVICE)
+		member = pool_method(scope->descriptor, name + start, len - start);
+	if (!member)
+		return none;
+	return (struct symbol){.kind = scope->kind == SYMBOL_MESSAGE ? SYMBOL_FIELD
+								     : SYMBOL_METHOD,
+			       .file = scope->file,
+			       .descriptor = member};
+}
+
+struct symbol pool_symbol(const struct pool *pool, const char *name, size_t len)
+{
+	const struct symbol *s = find_entry(pool, name, len);
+
+	return s ? *s : find_member(pool, name, len);
 }
 
 static const void *descriptor_of(const struct pool *pool, enum symbol_kind kind,
 				 const char *name, size_t len)
 {
-	const struct symbol *s = pool_symbol(pool, name, len);
+	const struct symbol *s = find_entry(pool, name, len);
 
 	return s && s->kind == kind ? s->descriptor : NULL;
 }
@@ -171,11 +204,9 @@ const struct pool_message *pool_message_of_url(const struct pool *pool, const ch
 const struct pool_file *pool_file_of_symbol(const struct pool *pool, const char *name,
 					    size_t len)
 {
-	const struct symbol *s = pool_symbol(pool, name, len);
+	const struct symbol s = pool_symbol(pool, name, len);
 
-	if (!s || s->kind == SYMBOL_PACKAGE || s->kind == SYMBOL_EXTENSION_NUMBER)
-		return NULL;
-	return s->file;
+	return symbol_is_shared(&s) ? NULL : s.file;
 }
 
 size_t extension_key(const struct pool_message *extendee, uint32_t number,
@@ -205,6 +236,17 @@ static int compare_numbers(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+/* Two files may take the same number. */
+static size_t without_doubles(uint32_t *sorted, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!kept || sorted[kept - 1] != sorted[i])
+			sorted[kept++] = sorted[i];
+	return kept;
+}
+
 uint32_t *pool_extension_numbers(const struct pool *pool, const struct pool_message *m,
 				 struct arena *arena, size_t *ret_count)
 {
@@ -222,7 +264,7 @@ uint32_t *pool_extension_numbers(const struct pool *pool, const struct pool_mess
 				numbers[found++] = file->extensions[k].number;
 	}
 	qsort(numbers, found, sizeof(*numbers), compare_numbers);
-	*ret_count = found;
+	*ret_count = without_doubles(numbers, found);
 	return numbers;
 }
 

@@ -81,75 +81,85 @@ static bool package_is_visible(const struct linker *l, const char *name, size_t 
 	return false;
 }
 
-/* *@hidden becomes what would have been found if its file were imported. */
-static const struct symbol *find(const struct linker *l, const char *name, size_t len,
-				 const struct symbol **hidden)
+/* *@hidden becomes the file of what would have been found if it were imported. */
+static struct symbol find(const struct linker *l, const char *name, size_t len,
+			  const struct pool_file **hidden)
 {
-	const struct symbol *s = pool_symbol(l->pool, name, len);
+	const struct symbol s = pool_symbol(l->pool, name, len);
 
-	if (!s)
-		return NULL;
-	if (s->kind == SYMBOL_PACKAGE ? package_is_visible(l, name, len)
-				      : is_visible(l, s->file))
+	if (s.kind == SYMBOL_NONE || s.kind == SYMBOL_EXTENSION_NUMBER)
+		return (struct symbol){.kind = SYMBOL_NONE};
+	if (s.kind == SYMBOL_PACKAGE ? package_is_visible(l, name, len) : is_visible(l, s.file))
 		return s;
-	*hidden = s;
-	return NULL;
+	if (s.kind != SYMBOL_PACKAGE)
+		*hidden = s.file;
+	return (struct symbol){.kind = SYMBOL_NONE};
 }
 
-static bool is_aggregate(const struct symbol *s)
+static bool is_type(struct symbol s)
 {
-	return s->kind == SYMBOL_PACKAGE || s->kind == SYMBOL_MESSAGE ||
-	       s->kind == SYMBOL_ENUM || s->kind == SYMBOL_SERVICE;
+	return s.kind == SYMBOL_MESSAGE || s.kind == SYMBOL_ENUM;
+}
+
+static bool is_aggregate(struct symbol s)
+{
+	return is_type(s) || s.kind == SYMBOL_PACKAGE || s.kind == SYMBOL_SERVICE;
+}
+
+/* How much of @scope is the scope around it. */
+static size_t outer_len(const char *scope, size_t len)
+{
+	while (len && scope[len - 1] != '.')
+		len--;
+	return len ? len - 1 : 0;
 }
 
 /*
  * As protoc does: the innermost scope that has the first component decides,
  * and what does not exist inside it is not looked for further out.
  */
-static const struct symbol *find_relative(const struct linker *l, const char *scope,
-					  const char *name, const struct symbol **hidden)
+static struct symbol find_relative(const struct linker *l, const char *scope, const char *name,
+				   enum scope_wanted wanted, const struct pool_file **hidden)
 {
 	const size_t first_len = strcspn(name, "."), name_len = strlen(name);
 	size_t scope_len = strlen(scope);
 	char *path = arena_alloc(l->scratch, scope_len + name_len + 2);
 
-	for (;;) {
-		const size_t start = scope_len ? scope_len + 1 : 0;
-		const struct symbol *s;
+	memcpy(path, scope, scope_len);
+	while (scope_len) {
+		const size_t start = scope_len + 1;
+		struct symbol s;
 
-		memcpy(path, scope, scope_len);
-		if (scope_len)
-			path[scope_len] = '.';
+		path[scope_len] = '.';
 		memcpy(path + start, name, name_len);
 		s = find(l, path, start + first_len, hidden);
-		if (s && first_len == name_len)
+		if (first_len == name_len &&
+		    (wanted == SCOPE_ANYTHING ? s.kind != SYMBOL_NONE : is_type(s)))
 			return s;
-		if (s && is_aggregate(s))
+		if (first_len < name_len && is_aggregate(s))
 			return find(l, path, start + name_len, hidden);
-		if (!scope_len)
-			return NULL;
-		while (scope_len && scope[scope_len - 1] != '.')
-			scope_len--;
-		if (scope_len)
-			scope_len--;
+		/* Not there, but would it be if its file were imported? */
+		if (first_len < name_len && s.kind == SYMBOL_NONE)
+			(void)find(l, path, start + name_len, hidden);
+		scope_len = outer_len(scope, scope_len);
 	}
+	return find(l, name, name_len, hidden);
 }
 
 enum status scope_resolve(const struct linker *l, const char *scope, const char *name,
-			  const char *where, const struct symbol **ret_symbol)
+			  enum scope_wanted wanted, const char *where,
+			  struct symbol *ret_symbol)
 {
-	const struct symbol *hidden = NULL, *s;
+	const struct pool_file *hidden = NULL;
+	const struct symbol s = name[0] == '.' ? find(l, name + 1, strlen(name + 1), &hidden)
+					       : find_relative(l, scope, name, wanted, &hidden);
 
-	if (name[0] == '.')
-		s = find(l, name + 1, strlen(name + 1), &hidden);
-	else
-		s = find_relative(l, scope, name, &hidden);
-	if (s && s->kind != SYMBOL_EXTENSION_NUMBER) {
+	if (s.kind != SYMBOL_NONE) {
 		*ret_symbol = s;
 		return STATUS_OK;
 	}
-	if (hidden && hidden->kind != SYMBOL_PACKAGE)
+	if (hidden)
 		return link_fail(l, where, "\"%s\" is defined in \"%s\", which is not imported",
-				 name, hidden->file->name);
+				 name, hidden->name);
 	return link_fail(l, where, "\"%s\" is not defined", name);
 }

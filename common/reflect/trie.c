@@ -205,6 +205,67 @@ const struct trie_item *trie_insert(struct trie *t, const struct trie_item *item
 	return NULL;
 }
 
+/* Take slot @at away, moving those after it. */
+static void slot_remove(struct trie_node *n, unsigned at)
+{
+	const unsigned slots = slot_count(n);
+
+	memmove(&n->slots[at], &n->slots[at + 1], (slots - at - 1) * sizeof(n->slots[0]));
+}
+
+static struct trie_node *without(struct trie_node *n, const struct trie_item *item,
+				 unsigned shift, uint64_t edit);
+
+static void remove_item(struct trie_node *n, unsigned at, uint32_t bit)
+{
+	slot_remove(n, at);
+	n->items--;
+	n->item_map &= ~bit;
+}
+
+static void remove_below(struct trie_node *n, const struct trie_item *item, unsigned shift,
+			 uint32_t bit, uint64_t edit)
+{
+	const unsigned at = n->items + ones(n->node_map & (bit - 1));
+	struct trie_node *left = without(child(n, at), item, shift + BITS, edit);
+
+	if (left) {
+		n->slots[at] = left;
+		return;
+	}
+	slot_remove(n, at);
+	n->node_map &= ~bit;
+}
+
+/* @n, whose reference is taken over, without @item, which it holds. NULL: nothing is left. */
+static struct trie_node *without(struct trie_node *n, const struct trie_item *item,
+				 unsigned shift, uint64_t edit)
+{
+	const uint32_t bit = shift < HASH_BITS ? bit_of(item->hash, shift) : 0;
+	unsigned at = 0;
+
+	n = node_own(n, 0, edit);
+	if (n->node_map & bit) {
+		remove_below(n, item, shift, bit, edit);
+	} else {
+		while (n->slots[at] != item)
+			at++;
+		remove_item(n, at, bit);
+	}
+	if (n->items || n->node_map)
+		return n;
+	node_unref(n);
+	return NULL;
+}
+
+bool trie_remove(struct trie *t, const struct trie_item *item)
+{
+	if (trie_find(t, item->hash, item->key, item->key_len) != item)
+		return false;
+	t->root = without(t->root, item, 0, t->edit);
+	return true;
+}
+
 static const struct trie_item *find_in_list(const struct trie_node *n, uint64_t hash,
 					    const char *key, size_t len)
 {

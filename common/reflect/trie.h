@@ -10,6 +10,7 @@
 #ifndef COMMON_REFLECT_TRIE_H
 #define COMMON_REFLECT_TRIE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ void trie_release(struct trie *t);
 
 /* Add @item unless the key is there; returns what is there then, or NULL if it was added. */
 const struct trie_item *trie_insert(struct trie *t, const struct trie_item *item);
+
+/* Take @item itself out. False: it is not there, or another item of its key is. */
+bool trie_remove(struct trie *t, const struct trie_item *item);
 
 /* NULL: not there. */
 const struct trie_item *trie_find(const struct trie *t, uint64_t hash, const char *key,

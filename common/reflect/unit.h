@@ -8,6 +8,7 @@
 #define COMMON_REFLECT_UNIT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/base/arena.h"
@@ -15,6 +16,7 @@
 #include "common/reflect/trie.h"
 
 enum symbol_kind {
+	SYMBOL_NONE,
 	SYMBOL_PACKAGE,
 	SYMBOL_MESSAGE,
 	SYMBOL_ENUM,
@@ -28,11 +30,22 @@ enum symbol_kind {
 };
 
 struct symbol {
-	struct trie_item item; /* first: the trie hands it back */
 	enum symbol_kind kind;
 	uint32_t index;
 	const struct pool_file *file;
 	const void *descriptor;
+};
+
+/* May several files have it under one key? */
+static inline bool symbol_is_shared(const struct symbol *s)
+{
+	return s->kind == SYMBOL_PACKAGE || s->kind == SYMBOL_EXTENSION_NUMBER;
+}
+
+/* Fields and methods have none: their message or service knows them by name. */
+struct symbol_entry {
+	struct trie_item item; /* first: the trie hands it back */
+	struct symbol symbol;
 };
 
 struct pool_unit {
@@ -40,9 +53,10 @@ struct pool_unit {
 	struct trie_item item; /* under the file's name */
 	struct arena arena;
 	atomic_uint refs;
+	bool is_lite; /* optimize_for = LITE_RUNTIME */
 	uint32_t public_count;
 	const struct pool_file **public_imports;
-	const struct symbol **symbols; /* all of the file's, packages too */
+	const struct symbol_entry **symbols; /* all of the file's, packages too */
 	size_t symbol_count;
 	struct pool_unit *next_dead;
 };
@@ -67,7 +81,8 @@ void unit_unref(struct pool_unit *unit);
 /* Add a unit (consumes the reference), its name and nothing else. */
 void pool_add_unit(struct pool *pool, struct pool_unit *unit);
 
-const struct symbol *pool_symbol(const struct pool *pool, const char *name, size_t len);
+/* What @name, fully qualified, is in @pool. SYMBOL_NONE: nothing. */
+struct symbol pool_symbol(const struct pool *pool, const char *name, size_t len);
 struct pool_unit *pool_unit_by_name(const struct pool *pool, const char *name, size_t len);
 
 /* A pool with the units and symbols of @from, to be extended by this thread. */
