@@ -246,6 +246,8 @@ REGISTRY_SRC := \
 	services/registry/collection_use.c \
 	services/registry/copies.c \
 	services/registry/dependents.c \
+	services/registry/diff.c \
+	services/registry/diff_rpc.c \
 	services/registry/disk.c \
 	services/registry/feed.c \
 	services/registry/history.c \

@@ -149,6 +149,12 @@ void proto_printer_begin(struct proto_printer *p, const struct pool *pool,
 	comments_init(&p->comments, file);
 }
 
+void proto_printer_begin_bare(struct proto_printer *p, const struct pool *pool,
+			      const struct pool_file *file, struct strbuf *out)
+{
+	*p = (struct proto_printer){.pool = pool, .file = file, .out = out};
+}
+
 void proto_printer_end(struct proto_printer *p)
 {
 	comments_release(&p->comments);

@@ -34,6 +34,10 @@ void proto_printer_begin(struct proto_printer *p, const struct pool *pool,
 			 const struct pool_file *file, struct strbuf *out);
 void proto_printer_end(struct proto_printer *p);
 
+/* Begin what is printed without comments. */
+void proto_printer_begin_bare(struct proto_printer *p, const struct pool *pool,
+			      const struct pool_file *file, struct strbuf *out);
+
 /* Begin a line, at the current depth. */
 void proto_printer_indent(struct proto_printer *p);
 

@@ -100,20 +100,37 @@ static void put_imports(struct proto_printer *p)
 			    f->dependencies[i]->name);
 }
 
+static void put_header(struct proto_printer *p)
+{
+	const struct pool_file *file = p->file;
+	struct bytes options;
+
+	strbuf_addf(p->out, "syntax = \"%s\";\n", file->is_proto3 ? "proto3" : "proto2");
+	if (*file->package)
+		strbuf_addf(p->out, "\npackage %s;\n", file->package);
+	put_imports(p);
+	if (wire_find_bytes(file->bytes, FILE_OPTIONS, &options)) {
+		strbuf_addch(p->out, '\n');
+		proto_printer_option_lines(p, "google.protobuf.FileOptions", options);
+	}
+}
+
+void proto_text_header(const struct pool *pool, const struct pool_file *file,
+		       struct strbuf *out)
+{
+	struct proto_printer p;
+
+	proto_printer_begin_bare(&p, pool, file, out);
+	put_header(&p);
+	proto_printer_end(&p);
+}
+
 void proto_text_file(const struct pool *pool, const struct pool_file *file, struct strbuf *out)
 {
 	struct proto_printer p;
-	struct bytes options;
 
 	proto_printer_begin(&p, pool, file, out);
-	strbuf_addf(out, "syntax = \"%s\";\n", file->is_proto3 ? "proto3" : "proto2");
-	if (*file->package)
-		strbuf_addf(out, "\npackage %s;\n", file->package);
-	put_imports(&p);
-	if (wire_find_bytes(file->bytes, FILE_OPTIONS, &options)) {
-		strbuf_addch(out, '\n');
-		proto_printer_option_lines(&p, "google.protobuf.FileOptions", options);
-	}
+	put_header(&p);
 	proto_printer_nested(&p, NULL);
 	proto_printer_extensions(&p, NULL);
 	for (uint32_t i = 0; i < file->service_count; i++) {
@@ -198,21 +215,40 @@ static bool print_member(struct proto_printer *p, const char *name, size_t len)
 	return f || method;
 }
 
+/* Whatever has the name, by a printer that has begun; ends it. */
+static enum status print_symbol(struct proto_printer *p, const char *name, size_t len,
+				struct error *err)
+{
+	const bool found = print_type(p, name, len) || print_extension(p, name, len) ||
+			   print_member(p, name, len);
+
+	proto_printer_end(p);
+	return found ? STATUS_OK
+		     : error_set(err, STATUS_NOT_FOUND,
+				 "%.*s is not a message, enum, service, method or field",
+				 (int)len, name);
+}
+
 enum status proto_text_symbol(const struct pool *pool, const char *name, size_t len,
 			      struct strbuf *out, struct error *err)
 {
 	const struct pool_file *file = pool_file_of_symbol(pool, name, len);
 	struct proto_printer p;
-	bool found;
 
 	if (!file)
 		return error_set(err, STATUS_NOT_FOUND, "there is no %.*s", (int)len, name);
 	proto_printer_begin(&p, pool, file, out);
-	found = print_type(&p, name, len) || print_extension(&p, name, len) ||
-		print_member(&p, name, len);
-	proto_printer_end(&p);
-	return found ? STATUS_OK
-		     : error_set(err, STATUS_NOT_FOUND,
-				 "%.*s is not a message, enum, service, method or field",
-				 (int)len, name);
+	return print_symbol(&p, name, len, err);
+}
+
+enum status proto_text_bare_symbol(const struct pool *pool, const char *name, size_t len,
+				   struct strbuf *out, struct error *err)
+{
+	const struct pool_file *file = pool_file_of_symbol(pool, name, len);
+	struct proto_printer p;
+
+	if (!file)
+		return error_set(err, STATUS_NOT_FOUND, "there is no %.*s", (int)len, name);
+	proto_printer_begin_bare(&p, pool, file, out);
+	return print_symbol(&p, name, len, err);
 }

@@ -27,14 +27,14 @@ static enum policy policy_of(enum compat_level level)
 					   : POLICY_SOURCE;
 }
 
-void change_check(const struct pool_file *before, const struct pool *after, enum policy policy,
+static void check(const struct pool_file *before, const struct pool *after, unsigned levels,
 		  struct breakages *breakages)
 {
 	struct arena arena;
 	struct compat_report report;
 
 	arena_init(&arena, 0);
-	report = compat_check_file(before, after, levels_of(policy), MAX_FINDINGS, &arena);
+	report = compat_check_file(before, after, levels, MAX_FINDINGS, &arena);
 	for (size_t i = 0; i < report.count; i++) {
 		const struct compat_finding *f = &report.findings[i];
 		breakages_add(breakages, &(struct breakage){.rule = f->rule,
@@ -44,4 +44,16 @@ void change_check(const struct pool_file *before, const struct pool *after, enum
 							    .policy = policy_of(f->level)});
 	}
 	arena_release(&arena);
+}
+
+void change_check(const struct pool_file *before, const struct pool *after, enum policy policy,
+		  struct breakages *breakages)
+{
+	check(before, after, levels_of(policy), breakages);
+}
+
+void change_check_all(const struct pool_file *before, const struct pool *after,
+		      struct breakages *breakages)
+{
+	check(before, after, COMPAT_ANY_LEVEL, breakages);
 }

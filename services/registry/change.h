@@ -11,4 +11,8 @@ struct pool_file;
 void change_check(const struct pool_file *before, const struct pool *after, enum policy policy,
 		  struct breakages *breakages);
 
+/* The same for any policy. */
+void change_check_all(const struct pool_file *before, const struct pool *after,
+		      struct breakages *breakages);
+
 #endif

@@ -71,9 +71,8 @@ static bool add_imports(struct gathering *g, struct bytes file)
 	return true;
 }
 
-/* NULL: something of that time cannot be had any more. */
-static struct pool *pool_at(struct catalog *c, const char *ns, const struct snapshot *now,
-			    const char *name, int64_t at)
+struct pool *history_pool(struct catalog *c, const char *ns, const struct snapshot *now,
+			  const char *name, int64_t at)
 {
 	struct gathering g = {.catalog = c, .ns = ns, .now = now, .at = at};
 	struct pool *pool = NULL;
@@ -103,7 +102,7 @@ void history_load(struct catalog *c, const char *ns, const struct snapshot *now,
 	if (v && v->previous)
 		ret->states = xreallocarray(NULL, HISTORY_MAX, sizeof(*ret->states));
 	for (int i = 0; v && v->previous && i < HISTORY_MAX; i++, v = v->previous) {
-		struct pool *pool = pool_at(c, ns, now, name, v->previous->at);
+		struct pool *pool = history_pool(c, ns, now, name, v->previous->at);
 		if (pool)
 			ret->states[ret->count++] = (struct history_state){
 				pool, pool_file(pool, name, strlen(name)), v->registered_us};

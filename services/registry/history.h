@@ -33,4 +33,11 @@ void history_load(struct catalog *c, const char *ns, const struct snapshot *now,
 		  const char *name, struct history *ret);
 void history_release(struct history *h);
 
+/*
+ * The file @name and its imports as they were at the namespace's version @at, as a new
+ * reference. NULL: something of that time cannot be had any more.
+ */
+struct pool *history_pool(struct catalog *c, const char *ns, const struct snapshot *now,
+			  const char *name, int64_t at);
+
 #endif

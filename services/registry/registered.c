@@ -18,14 +18,14 @@ Google__Protobuf__Timestamp *registered_time(struct arena *arena, int64_t unix_u
 	return stamp;
 }
 
-static Collector__Metadata *registered_metadata(struct arena *arena,
-						const struct snapshot_file *file)
+Collector__Metadata *registered_metadata(struct arena *arena, int64_t created_us,
+					 int64_t updated_us)
 {
 	Collector__Metadata *m = arena_alloc(arena, sizeof(*m));
 
 	collector__metadata__init(m);
-	m->created_at = registered_time(arena, file->created_us);
-	m->updated_at = registered_time(arena, file->changed_us);
+	m->created_at = registered_time(arena, created_us);
+	m->updated_at = registered_time(arena, updated_us);
 	return m;
 }
 
@@ -106,7 +106,7 @@ Collector__RegisteredService *registered_service(const struct snapshot *snapshot
 		       declaration_of_service(s), arena, &descriptor, &err) == STATUS_OK)
 		r->service_descriptor = (Google__Protobuf__ServiceDescriptorProto *)descriptor;
 	if (file)
-		r->metadata = registered_metadata(arena, file);
+		r->metadata = registered_metadata(arena, file->created_us, file->changed_us);
 	return r;
 }
 
@@ -130,7 +130,7 @@ Collector__RegisteredProto *registered_proto(const struct snapshot *snapshot, co
 			arena_strdup(arena, f->dependencies[i]->name);
 	if (file) {
 		r->version = file->newest->version;
-		r->metadata = registered_metadata(arena, file);
+		r->metadata = registered_metadata(arena, file->created_us, file->changed_us);
 	}
 	return r;
 }

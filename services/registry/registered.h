@@ -33,6 +33,9 @@ Collector__RegisteredService *registered_service(const struct snapshot *snapshot
 Collector__RegisteredProto *registered_proto(const struct snapshot *snapshot, const char *ns,
 					     struct arena *arena, const struct pool_file *f);
 
+Collector__Metadata *registered_metadata(struct arena *arena, int64_t created_us,
+					 int64_t updated_us);
+
 /* @unix_us as the contract has it. */
 Google__Protobuf__Timestamp *registered_time(struct arena *arena, int64_t unix_us);
 

@@ -248,6 +248,7 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog,
 	registry_rpc_set_list_methods(r);
 	registry_rpc_set_register_methods(r);
 	registry_rpc_set_import_methods(r);
+	registry_rpc_set_diff_methods(r);
 	registry_rpc_set_change_methods(r);
 	registry_rpc_set_watch_methods(r);
 	registry_rpc_set_lookup_methods(r);

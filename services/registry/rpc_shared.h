@@ -74,6 +74,9 @@ void registry_rpc_set_list_methods(struct registry_rpc *r);
 /* RegisterProto, RegisterService, RegisterFiles. */
 void registry_rpc_set_register_methods(struct registry_rpc *r);
 
+/* LookupFile, Diff. */
+void registry_rpc_set_diff_methods(struct registry_rpc *r);
+
 /* ImportFromReflection. */
 void registry_rpc_set_import_methods(struct registry_rpc *r);
 

@@ -14,12 +14,12 @@ from reflecting import Reflection
 
 USAGE, NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT, UNAVAILABLE, DENIED = (
     2, 64 + 5, 64 + 9, 64 + 3, 64 + 14, 64 + 7)
-COMMANDS = ("register", "check", "list", "describe", "versions", "import", "unregister",
-            "policy")
+COMMANDS = ("register", "check", "list", "describe", "versions", "diff", "import",
+            "unregister", "policy")
 
 
 class CtlTest(CollectorTest):
-    daemons = ("registry", "dispatcher")
+    daemons = ("registry", "repo", "dispatcher")
     counter = itertools.count()
 
     def setUp(self):

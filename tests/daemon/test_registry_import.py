@@ -272,7 +272,7 @@ class Liars(ImportTest):
         file = proto("a.proto", services=["S"])
         file.service[0].method[0].input_type = ".no.Such"
         self.assertRefused(Reflection(file_set(file)), Code.INVALID_ARGUMENT, text="no.Such")
-        for package in ("collector", "grpc.x", "google.protobuf"):
+        for package in ("collector", "grpc.health.v1", "google.protobuf"):
             self.assertRefused(
                 Reflection(file_set(proto("a.proto", ["b.proto"], services=["S"]),
                                     proto("b.proto", package=package, message_type=[
