@@ -30,7 +30,8 @@ enum {
 	MAX_MESSAGES = 32, /* that a service has */
 };
 
-static const char *const methods[] = {"Create", "Get", "Update", "Delete", "List", "Search"};
+static const char *const methods[] = {"Create", "Get",    "Update", "Delete",
+				      "List",   "Search", "Watch"};
 enum { METHODS = sizeof(methods) / sizeof(methods[0]) };
 
 struct typed_collections {
@@ -153,8 +154,8 @@ static void find_methods(struct typed_collections *t)
 			.path = xasprintf("/%s/%s", SOURCE_SERVICE, methods[i]),
 			.request = m->input,
 			.response = m->output,
-			.idempotent = m->idempotency != POOL_IDEMPOTENCY_UNKNOWN,
 			.takes_item = holds_item(m->input),
+			.streams = m->server_streaming,
 		};
 	}
 }

@@ -55,7 +55,8 @@ void typed_collection_file(struct typed_collections *t, const char *ns, const ch
 struct typed_method {
 	const char *path; /* "/collector.CollectionService/Get" */
 	const struct pool_message *request, *response;
-	bool idempotent, takes_item; /* its request holds one */
+	bool takes_item; /* its request holds one */
+	bool streams;    /* many responses: Watch */
 };
 
 /* NULL: they have none of that name. Lives as long as @t. */

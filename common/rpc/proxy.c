@@ -20,6 +20,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/strbuf.h"
 #include "common/rpc/inbound.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
@@ -33,6 +34,8 @@ struct relay {
 	struct grpc_completion_queue_functor on_headers, on_message, on_status, on_touch,
 		on_patience;
 	void (*done)(void *arg, const struct rpc_forwarded *result);
+	bool (*translate)(void *arg, enum rpc_direction direction, struct bytes message,
+			  struct strbuf *out);
 	void *arg;
 
 	pthread_mutex_t mutex; /* guards what follows; taken before the call's own */
@@ -198,6 +201,28 @@ static void patience_over(struct grpc_completion_queue_functor *tag, int ok)
 	rpc_release(c);
 }
 
+/* The message as it goes on, owned; NULL: it cannot, and the call is being ended. */
+static grpc_byte_buffer *translated(struct relay *r, enum rpc_direction direction,
+				    grpc_byte_buffer *payload)
+{
+	AUTO_STRBUF out = STRBUF_INIT;
+	grpc_slice slice;
+	struct bytes message;
+	bool done;
+
+	if (!r->translate)
+		return payload;
+	message = rpc_payload_bytes(payload, &slice);
+	done = r->translate(r->arg, direction, message, &out);
+	grpc_slice_unref(slice);
+	grpc_byte_buffer_destroy(payload);
+	if (done)
+		return rpc_payload_of_bytes(bytes_of(out.buf, out.len));
+	grpc_call_cancel_with_status(r->up, GRPC_STATUS_INVALID_ARGUMENT,
+				     "the message is no protobuf message", NULL);
+	return NULL;
+}
+
 /* ----------------------------------------------------------- upstream events */
 
 static void up_sent(struct grpc_completion_queue_functor *tag, int ok)
@@ -241,7 +266,9 @@ static void up_message(struct grpc_completion_queue_functor *tag, int ok)
 	if (r->incoming) {
 		r->answered = true;
 		r->response_bytes += grpc_byte_buffer_length(r->incoming);
-		(void)rpc_call_push(c, r->incoming); /* cancelled: dropped */
+		r->incoming = translated(r, RPC_TO_CLIENT, r->incoming);
+		if (r->incoming)
+			(void)rpc_call_push(c, r->incoming); /* cancelled: dropped */
 	} else {
 		r->up_eof = true;
 	}
@@ -274,7 +301,9 @@ static void down_message(struct rpc_call *c, grpc_byte_buffer *payload)
 	r->down_reading = false;
 	if (payload) {
 		r->request_bytes += grpc_byte_buffer_length(payload);
-		outbox_push(&r->out, payload);
+		payload = translated(r, RPC_TO_UPSTREAM, payload);
+		if (payload)
+			outbox_push(&r->out, payload);
 	} else {
 		r->down_eof = true;
 		if (rpc_call_read_failed(c)) /* a half-close would commit what was cut off */
@@ -408,9 +437,11 @@ static void write_request_headers(struct relay *r, const struct rpc_route *route
 static struct relay *relay_new(struct rpc_call *c, const struct rpc_route *route)
 {
 	struct relay *r = xcalloc(1, sizeof(*r));
+	grpc_slice method;
 
 	r->down = c;
 	r->done = route->done;
+	r->translate = route->translate;
 	r->arg = route->arg;
 	r->on_headers = rpc_tag(up_headers);
 	r->on_message = rpc_tag(up_message);
@@ -424,9 +455,12 @@ static struct relay *relay_new(struct rpc_call *c, const struct rpc_route *route
 	grpc_metadata_array_init(&r->trailers);
 	outbox_init(&r->out, false, up_sent);
 	write_request_headers(r, route);
+	method = route->path ? grpc_slice_from_copied_string(route->path)
+			     : grpc_slice_ref(c->details.method);
 	r->up = grpc_channel_create_call(route->channel->core, NULL, 0,
-					 rpc_loop_queue(c->home->loop), c->details.method, NULL,
+					 rpc_loop_queue(c->home->loop), method, NULL,
 					 c->details.deadline, NULL);
+	grpc_slice_unref(method);
 	return r;
 }
 

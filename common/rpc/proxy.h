@@ -21,8 +21,19 @@ struct rpc_forwarded {
 	bool cancelled;
 };
 
+struct strbuf;
+
+enum rpc_direction { RPC_TO_UPSTREAM, RPC_TO_CLIENT };
+
 struct rpc_route {
 	struct rpc_channel *channel;
+	const char *path; /* the method to call there; NULL: the same */
+	/*
+	 * Append what goes on instead of @message; with @arg, on the loop thread. False ends
+	 * the call with INVALID_ARGUMENT. NULL: messages go on as they are.
+	 */
+	bool (*translate)(void *arg, enum rpc_direction direction, struct bytes message,
+			  struct strbuf *out);
 	/*
 	 * The caller's `authorization` and `cookie` go along only when the handler
 	 * was registered so. To own daemons (RPC_TRUST_DAEMON) never: they get the

@@ -34,9 +34,10 @@ struct attempt {
 	size_t tried_count;
 	uint64_t started_us;
 	unsigned local_tries;
-	bool relays;        /* the peer passes the call on to one that is heard of */
-	bool reached;       /* what is heard of was tried */
-	struct error *last; /* why the candidate before failed; NULL: there was none */
+	const char *typed_output; /* of a typed collection: the type of its answer */
+	bool relays;              /* the peer passes the call on to one that is heard of */
+	bool reached;             /* what is heard of was tried */
+	struct error *last;       /* why the candidate before failed; NULL: there was none */
 };
 
 static void try_next(struct attempt *a, const struct error *last);
@@ -441,14 +442,15 @@ static void typed_answered(void *arg, enum status status, const struct error *er
 					 .message = status == STATUS_OK ? "" : err->message};
 	struct error nobody;
 
-	if (status == STATUS_UNIMPLEMENTED && how->not_processed) {
-		error_set(&nobody, STATUS_NOT_FOUND, "%s", err->message);
+	if (status != STATUS_OK && how->not_processed) {
+		nobody = *err;
+		if (status == STATUS_UNIMPLEMENTED)
+			nobody.status = STATUS_NOT_FOUND;
 		finish_failed(a, &nobody, true);
 		return;
 	}
 	if (status == STATUS_OK) {
-		result.output_type = arena_printf(rpc_arena(a->x->call), "%s_%sResponse",
-						  a->x->service, a->x->method);
+		result.output_type = a->typed_output;
 		result.output = response;
 	}
 	finish(a, &result);
@@ -457,11 +459,11 @@ static void typed_answered(void *arg, enum status status, const struct error *er
 static void start_typed(struct attempt *a, const struct typed_collection *of)
 {
 	const struct dispatch *x = a->x;
-	const char *type =
-		arena_printf(rpc_arena(x->call), "%s_%sRequest", x->service, x->method);
+	const char *type;
 	struct error err = {.status = STATUS_OK};
 
-	if (!typed_has_method(x->d->typed, x->method))
+	if (!typed_message_names(x->d->typed, x->service, x->method, rpc_arena(x->call), &type,
+				 &a->typed_output))
 		error_set(&err, STATUS_NOT_FOUND, "a collection has no method %s", x->method);
 	else if (strcmp(of->ns, x->ns) != 0)
 		error_field(&err, "namespace", "the service is of namespace %s, not %s", of->ns,

@@ -196,17 +196,29 @@ static struct typed_call *new_call(struct typed *t, const struct typed_request *
 	return c;
 }
 
-bool typed_has_method(struct typed *t, const char *method)
+bool typed_message_names(struct typed *t, const char *service, const char *method,
+			 struct arena *arena, const char **ret_request,
+			 const char **ret_response)
 {
-	return typed_collection_method(t->forms, method) != NULL;
+	const struct typed_method *m = typed_collection_method(t->forms, method);
+
+	if (!m)
+		return false;
+	*ret_request = arena_printf(arena, "%s_%s", service, m->request->name);
+	*ret_response = arena_printf(arena, "%s_%s", service, m->response->name);
+	return true;
 }
 
 static void refuse_method(struct typed_call *c)
 {
 	struct error err;
 
-	error_set(&err, STATUS_UNIMPLEMENTED, "a collection has no method %s",
-		  c->request->method);
+	if (c->method)
+		error_set(&err, STATUS_FAILED_PRECONDITION,
+			  "%s streams: it can only be called natively", c->request->method);
+	else
+		error_set(&err, STATUS_UNIMPLEMENTED, "a collection has no method %s",
+			  c->request->method);
 	finish_failed(c, &err);
 }
 
@@ -215,7 +227,7 @@ void typed_start(struct typed *t, const struct typed_request *request, void *cal
 {
 	struct typed_call *c = new_call(t, request, call, done, arg);
 
-	if (!c->method)
+	if (!c->method || c->method->streams)
 		refuse_method(c);
 	else if (c->message)
 		call_repo(c);
@@ -267,10 +279,33 @@ static void collected(void *arg, struct rpc_call *call)
 		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
 }
 
+static bool translate(void *arg, enum rpc_direction direction, struct bytes message,
+		      struct strbuf *out)
+{
+	const struct native *n = arg;
+	const struct typed_method *m = typed_collection_method(n->t->forms, n->request.method);
+	struct error ignored;
+
+	return direction == RPC_TO_UPSTREAM
+		       ? typed_collection_request(m, &n->request.collection, "", message, out,
+						  &ignored) == STATUS_OK
+		       : typed_collection_response(m, message, out, &ignored) == STATUS_OK;
+}
+
+/* Its request holds no item, so that nothing has to be known of the collection. */
+static void serve_stream(struct native *n, const struct typed_method *m)
+{
+	rpc_forward(n->call, &(struct rpc_route){.channel = n->t->repo,
+						 .path = m->path,
+						 .translate = translate,
+						 .arg = n});
+}
+
 void typed_serve(struct typed *t, struct rpc_call *call,
 		 const struct typed_collection *collection, const char *method)
 {
 	const char *ns = rpc_metadata(call, DISPATCH_NAMESPACE_HEADER);
+	const struct typed_method *m = typed_collection_method(t->forms, method);
 	struct native *n = arena_alloc(rpc_arena(call), sizeof(*n));
 	struct error err;
 
@@ -281,7 +316,10 @@ void typed_serve(struct typed *t, struct rpc_call *call,
 		return;
 	}
 	*n = (struct native){t, call, {*collection, method, bytes_of(NULL, 0)}};
-	rpc_collect(call, collected, n);
+	if (m && m->streams)
+		serve_stream(n, m);
+	else
+		rpc_collect(call, collected, n);
 }
 
 /* --------------------------------------------------------------- descriptors */

@@ -15,6 +15,7 @@
 #include "common/base/status.h"
 #include "common/reflect/typed_collection.h"
 
+struct arena;
 struct dispatcher;
 struct pool;
 struct pool_method;
@@ -33,8 +34,10 @@ void typed_free(struct typed *t);
 void typed_serve(struct typed *t, struct rpc_call *call,
 		 const struct typed_collection *collection, const char *method);
 
-/* Do collections have a method of this name? */
-bool typed_has_method(struct typed *t, const char *method);
+/* The names of a typed method's messages, in @arena. False: there is no such method. */
+bool typed_message_names(struct typed *t, const char *service, const char *method,
+			 struct arena *arena, const char **ret_request,
+			 const char **ret_response);
 
 /* A call of a typed method; lives until @done. */
 struct typed_request {

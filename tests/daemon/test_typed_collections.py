@@ -56,7 +56,8 @@ class Reflected:
         response = self._factory.GetPrototype(found.output_type)
 
         def call(metadata=None, **fields):
-            stub = self.channel.unary_unary(
+            kind = self.channel.unary_unary if method != "Watch" else self.channel.unary_stream
+            stub = kind(
                 "/%s/%s" % (self.name, method),
                 request_serializer=request.SerializeToString,
                 response_deserializer=response.FromString)
@@ -220,6 +221,32 @@ class Typed(WithShop):
         with self.assertRpcError(Code.INVALID_ARGUMENT):
             self.front.dispatch(name, "Get", get, "other")
         orders.Delete(id="dispatched")
+
+    def test_watch(self):
+        orders = self.reflected("collections.default.Orders")
+        Order = orders.message("shop.v1.Order")
+        orders.Create(id="watched", item=Order(number="before"))
+        events, started = [], orders.Watch(initial_snapshot=True)
+        self.addCleanup(started.cancel)
+
+        def until(wanted):
+            while wanted not in events:
+                for event in next(started).events:
+                    events.append((event.info.id, event.item.number))
+
+        until(("watched", "before"))
+        orders.Update(id="watched", item=Order(number="after"))
+        until(("watched", "after"))
+        orders.Delete(id="watched")
+        with self.assertRpcError(Code.NOT_FOUND, Code.UNIMPLEMENTED):
+            next(self.front.channel.unary_stream("/collections.default.Nothing/Watch")(
+                b"", timeout=30))
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            next(self.front.channel.unary_stream("/collections.default.Orders/Watch")(
+                b"\x1a\xff", timeout=30))
+        with self.assertRpcError(Code.FAILED_PRECONDITION):
+            self.front.dispatch("collections.default.Orders", "Watch", orders.message(
+                "collections.default.Orders_WatchRecordsRequest")())
 
     def test_large_records(self):
         orders = self.reflected("collections.default.Orders")
