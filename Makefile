@@ -266,6 +266,7 @@ REGISTRY_SRC := \
 	services/registry/registration.c \
 	services/registry/removal.c \
 	services/registry/rpc.c \
+	services/registry/schema_rpc.c \
 	services/registry/service_file.c \
 	services/registry/snapshot.c \
 	services/registry/template_use.c \
@@ -369,6 +370,7 @@ CTL_SRC := \
 	services/console/ctl/registry_change.c \
 	services/console/ctl/registry_commands.c \
 	services/console/ctl/rpc_commands.c \
+	services/console/ctl/schema_command.c \
 	services/console/ctl/session.c \
 	services/console/ctl/status_commands.c \
 	services/console/ctl/workflow_commands.c

@@ -30,14 +30,15 @@ const char *schema_of_scalar(uint8_t type)
 	case POOL_TYPE_INT64:
 	case POOL_TYPE_SINT64:
 	case POOL_TYPE_SFIXED64:
+		/* As reals: many readers of JSON know no integer beyond INT64_MAX. */
 		return "\"anyOf\":[{\"type\":\"string\",\"pattern\":\"" PATTERN_INT64 "\"},"
-		       "{\"type\":\"integer\",\"minimum\":-9223372036854775808,"
-		       "\"maximum\":9223372036854775807}]";
+		       "{\"type\":\"integer\",\"minimum\":-9.223372036854775808e18,"
+		       "\"exclusiveMaximum\":9.223372036854775808e18}]";
 	case POOL_TYPE_UINT64:
 	case POOL_TYPE_FIXED64:
 		return "\"anyOf\":[{\"type\":\"string\",\"pattern\":\"" PATTERN_UINT64 "\"},"
 		       "{\"type\":\"integer\",\"minimum\":0,"
-		       "\"maximum\":18446744073709551615}]";
+		       "\"exclusiveMaximum\":18.446744073709551616e18}]";
 	case POOL_TYPE_BOOL:
 		return "\"type\":\"boolean\"";
 	case POOL_TYPE_STRING:

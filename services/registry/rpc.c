@@ -252,6 +252,7 @@ struct registry_rpc *registry_rpc_new(struct daemon *d, struct catalog *catalog,
 	registry_rpc_set_change_methods(r);
 	registry_rpc_set_watch_methods(r);
 	registry_rpc_set_lookup_methods(r);
+	registry_rpc_set_schema_methods(r);
 	rpc_server_add(daemon_server(d), &r->service.base, policies);
 	/* Unpacked, a set is several times as large as on the wire, and nobody looks at it. */
 	rpc_server_leave_packed(daemon_server(d), "/collector.CollectorRegistry/RegisterFiles",

@@ -98,4 +98,7 @@ void registry_watches_free(struct registry_watches *all);
 /* LookupMessage, LookupEnum, LookupMethod, LookupExtension. */
 void registry_rpc_set_lookup_methods(struct registry_rpc *r);
 
+/* GetJsonSchema. */
+void registry_rpc_set_schema_methods(struct registry_rpc *r);
+
 #endif

@@ -115,6 +115,16 @@ class Register(CtlTest):
         for file in protos.shop().own_files():
             self.assertEqual(found[file.name], file)
 
+    def test_schemas(self):
+        self.done("register", "-I", self.directory, self.write_proto(
+            "plan.proto", "// What to do.\nmessage Plan { Plan next = 1; int64 step = 2; }"))
+        schema = json.loads(self.done("schema", "t.v1.Plan"))
+        self.assertEqual(schema["$ref"], "#/$defs/t.v1.Plan")
+        self.assertEqual(schema["$defs"]["t.v1.Plan"]["description"], "What to do.")
+        self.assertEqual(json.loads(self.done("schema", "t.v1.Plan", "--skeleton")),
+                         {"step": "0"})
+        self.assertFails(NOT_FOUND, "schema", "t.v1.None", text="t.v1.None")
+
     def test_all_or_nothing(self):
         good = self.write_proto("good.proto", "message G {}")
         bad = descriptor_pb2.FileDescriptorProto(name="bad.proto", dependency=["none.proto"])

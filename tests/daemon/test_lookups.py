@@ -1,5 +1,7 @@
 """What is registered, by name: messages, enums, methods, extensions."""
 
+import json
+
 from collector_testing import Code, CollectorTest, protos, registry_pb2
 
 SOURCE = """
@@ -15,6 +17,8 @@ message Thing {
   extensions 100 to 199;
   extend Thing { optional string inside = 101; }
 }
+
+message Endless { required Endless again = 1; }
 
 // Colours.
 enum Colour { RED = 0; }
@@ -58,6 +62,27 @@ class Lookups(CollectorTest):
         stamp = self.message("google.protobuf.Timestamp", namespace="elsewhere")
         self.assertEqual([f.name for f in stamp.message_descriptor.field],
                          ["seconds", "nanos"])
+
+    def test_json_schemas(self):
+        def ask(name):
+            return self.front.registry.GetJsonSchema(
+                registry_pb2.GetJsonSchemaRequest(message_name=name))
+
+        found = ask("look.v1.Thing")
+        self.assertEqual(found.file_name, "look/v1/look.proto")
+        schema = json.loads(found.json_schema)
+        self.assertEqual(schema["$ref"], "#/$defs/look.v1.Thing")
+        thing = schema["$defs"]["look.v1.Thing"]
+        self.assertEqual(thing["description"], "A thing.")
+        self.assertEqual(thing["properties"]["part"]["$ref"], "#/$defs/look.v1.Thing.Part")
+        self.assertIn("[look.v1.Thing.inside]", thing["properties"])
+        self.assertEqual(json.loads(found.skeleton), {"part": {"size": 0}})
+        self.assertEqual(ask("look.v1.Endless").skeleton, "")
+        self.assertIn("look.v1.Endless", ask("look.v1.Endless").json_schema)
+        with self.assertRpcError(Code.NOT_FOUND, "look.v1.None"):
+            ask("look.v1.None")
+        with self.assertRpcError(Code.INVALID_ARGUMENT, "message_name"):
+            ask("not a name")
 
     def test_enums(self):
         for name, declared in (

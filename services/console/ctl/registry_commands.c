@@ -12,6 +12,7 @@
 #include "services/console/ctl/output.h"
 #include "services/console/ctl/paging.h"
 #include "services/console/ctl/registry_change.h"
+#include "services/console/ctl/schema_command.h"
 #include "services/console/ctl/session.h"
 
 #define REGISTRY "/collector.CollectorRegistry/"
@@ -271,6 +272,10 @@ static const struct flag change_flags[] = {
 	{"force", 0, NULL, "do it although something breaks"},
 	{NULL, 0, NULL, NULL},
 };
+static const struct flag schema_flags[] = {
+	{"skeleton", 0, NULL, "print a message to start from instead"},
+	{NULL, 0, NULL, NULL},
+};
 static const struct flag list_flags[] = {
 	{"services", 's', NULL, "list services with their methods instead of files"},
 	{NULL, 0, NULL, NULL},
@@ -296,6 +301,9 @@ const struct command registry_commands[] = {
 	 "print a message, enum, service or file as .proto text",
 	 "With -o json the file that declares it, as a FileDescriptorProto.", NULL, 1, 1,
 	 run_describe},
+	{"registry", "schema", "MESSAGE", "print a JSON Schema of a message's JSON",
+	 "JSON Schema 2020-12, with comments as descriptions.", schema_flags, 1, 1,
+	 schema_command},
 	{"registry", "versions", "FILE", "list the versions of a file, the newest first", NULL,
 	 NULL, 1, 1, run_versions},
 	{"registry", "diff", "FILE [FROM [TO]]", "compare two versions of a file",
