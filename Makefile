@@ -449,6 +449,7 @@ TEST_PROGRAMS := \
 	tests/bench/load.c \
 	tests/bench/pool_bench.c \
 	tests/bench/raw_sqlite.c \
+	tests/bench/reflect.c \
 	tests/compat/findings.c \
 	tests/conformance/testee.c \
 	tests/link/linker.c \
@@ -614,6 +615,8 @@ $(BIN)/unit/%: $(OBJ)/tests/unit/%.o $(LIB)/libsupport.a $(DAEMONS:%=$(LIB)/lib%
 TEST_PROGRAM_BIN := $(TEST_PROGRAMS:%.c=$(BIN)/%)
 $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 	$(link)
+$(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
+$(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
 # An oracle, none of our code: C++ and never instrumented.
@@ -723,7 +726,7 @@ conformance: ## Google's protobuf conformance tests, binary and JSON
 conformance: $(BIN)/tests/conformance/testee
 	$(Q)tests/conformance/run.sh $(O)
 
-.PHONY: bench bench-pool bench-registry
+.PHONY: bench bench-pool bench-reflect bench-registry
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/run.py
@@ -731,6 +734,10 @@ bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 bench-pool: ## a pool of 10,000 files and 50,000 messages: load, extend, replace, look up
 bench-pool: $(BIN)/tests/bench/pool_bench
 	$(Q)$<
+
+bench-reflect: ## validate, JSON, JSONB, masks as ratios to libprotobuf's C++ and SQLite
+bench-reflect: $(BIN)/tests/bench/reflect
+	$(Q)$(BIN)/tests/bench/reflect
 
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp

@@ -11,7 +11,7 @@ void strbuf_release(struct strbuf *sb)
 	*sb = STRBUF_INIT;
 }
 
-void strbuf_grow(struct strbuf *sb, size_t extra)
+void strbuf_enlarge(struct strbuf *sb, size_t extra)
 {
 	size_t need = sb->len + extra + 1, cap = sb->cap ? sb->cap : 64;
 

@@ -29,8 +29,16 @@ static inline void strbuf_reset(struct strbuf *sb)
 		sb->buf[0] = '\0';
 }
 
+/* What strbuf_grow() does when there is no room. */
+void strbuf_enlarge(struct strbuf *sb, size_t extra);
+
 /* Make room for @extra more bytes and the NUL. */
-void strbuf_grow(struct strbuf *sb, size_t extra);
+static inline void strbuf_grow(struct strbuf *sb, size_t extra)
+{
+	if (extra >= sb->cap - sb->len)
+		strbuf_enlarge(sb, extra);
+}
+
 void strbuf_add(struct strbuf *sb, const void *data, size_t len);
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list args)

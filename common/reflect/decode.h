@@ -6,6 +6,7 @@
 #define COMMON_REFLECT_DECODE_H
 
 #include "common/reflect/descriptor.h"
+#include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 
 /*
@@ -25,13 +26,23 @@ static inline const uint8_t *decode_tag(const uint8_t *at, const uint8_t *end,
 	return at;
 }
 
+/* pool_field_by_number(), for loops. */
+static inline const struct pool_field *decode_field(const struct pool *pool,
+						    const struct pool_message *m,
+						    uint32_t number)
+{
+	const struct pool_field *f = number < m->dense_count ? m->dense[number] : NULL;
+
+	return f ? f : pool_field_by_number(pool, m, number);
+}
+
 /*
  * Read what follows a tag. *ret_value is the number, or the size of *ret_data,
  * which is NULL for numbers. NULL: malformed.
  */
-static inline const uint8_t *decode_value(const uint8_t *at, const uint8_t *end,
-					  uint32_t number, unsigned type, int depth,
-					  uint64_t *ret_value, const uint8_t **ret_data)
+__attribute__((always_inline)) static inline const uint8_t *decode_value(
+	const uint8_t *at, const uint8_t *end, uint32_t number, unsigned type, int depth,
+	uint64_t *ret_value, const uint8_t **ret_data)
 {
 	const uint8_t *content_end;
 

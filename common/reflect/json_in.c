@@ -272,6 +272,7 @@ struct seen {
 	const struct pool_field **extensions;
 	size_t extension_count;
 	void *owned[2];
+	uint32_t next; /* the index after that of the latest field */
 };
 
 static uint64_t *bits_for(uint64_t small[SEEN_WORDS], uint32_t count, void **ret_owned)
@@ -315,12 +316,22 @@ static bool extension_is_new(struct seen *s, const struct pool_field *f)
 	return true;
 }
 
+/*
+ * Most texts have fields in the order of their numbers: @guess is the one after
+ * the latest.
+ */
 static const struct pool_field *find_field(const struct json_reader *r,
-					   const struct pool_message *m, struct bytes name)
+					   const struct pool_message *m, struct bytes name,
+					   uint32_t guess)
 {
 	const char *text = (const char *)name.data;
 	const struct pool_field *f;
 
+	if (guess < m->field_count) {
+		f = &m->fields[guess];
+		if (name.size == f->json_name_len && !memcmp(text, f->json_name, name.size))
+			return f;
+	}
 	if (name.size > 2 && text[0] == '[' && text[name.size - 1] == ']') {
 		f = pool_extension(r->pool, text + 1, name.size - 2);
 		return f && f->message == m ? f : NULL;
@@ -353,7 +364,7 @@ static bool read_member(struct json_reader *r, const struct pool_message *m, str
 
 	if (!json_lex_string(&r->lex, &name))
 		return json_read_malformed(r);
-	f = find_field(r, m, name);
+	f = find_field(r, m, name, s->next);
 	is_type = in_any && bytes_equal(name, bytes_of_string("@type"));
 	if (!f && !is_type && !(r->flags & JSON_IN_IGNORE_UNKNOWN))
 		return json_read_fail(r, "%s has no field \"%.*s\"", m->full_name,
@@ -365,6 +376,8 @@ static bool read_member(struct json_reader *r, const struct pool_message *m, str
 		return json_read_skip(r);
 	if (!push(r, (struct json_frame){.field = f}))
 		return false;
+	if (!f->is_extension)
+		s->next = f->index + 1;
 	done = read_field(r, f, s);
 	if (done)
 		pop(r);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/utf8.h"
+#include "common/reflect/wire.h"
 
 static bool fail(struct json_lex *l, const char *problem)
 {
@@ -10,20 +11,12 @@ static bool fail(struct json_lex *l, const char *problem)
 	return false;
 }
 
-int json_lex_peek(struct json_lex *l)
+int json_lex_peek_on(struct json_lex *l)
 {
 	while (l->at < l->end &&
 	       (*l->at == ' ' || *l->at == '\n' || *l->at == '\t' || *l->at == '\r'))
 		l->at++;
 	return l->at < l->end ? (unsigned char)*l->at : -1;
-}
-
-bool json_lex_accept(struct json_lex *l, char c)
-{
-	if (json_lex_peek(l) != c)
-		return false;
-	l->at++;
-	return true;
 }
 
 bool json_lex_expect(struct json_lex *l, char c)
@@ -144,20 +137,52 @@ static bool escape(struct json_lex *l)
 	return true;
 }
 
-/* The run of characters that stand for themselves. */
-static struct bytes plain_run(struct json_lex *l)
-{
-	const char *start = l->at;
+#define REPEAT(byte) (0x0101010101010101ull * (byte))
 
-	while (l->at < l->end && *l->at != '"' && *l->at != '\\' &&
-	       (unsigned char)*l->at >= 0x20)
-		l->at++;
-	return bytes_of(start, (size_t)(l->at - start));
+/* The top bits of the bytes that do not stand for themselves; right up to the first one. */
+static inline uint64_t specials(uint64_t word)
+{
+	const uint64_t quote = word ^ REPEAT('"'), backslash = word ^ REPEAT('\\');
+
+	return (((word - REPEAT(0x20)) & ~word) | ((quote - REPEAT(1)) & ~quote) |
+		((backslash - REPEAT(1)) & ~backslash)) &
+	       REPEAT(0x80);
 }
 
-static bool check_text(struct json_lex *l, struct bytes text, struct bytes *ret)
+/*
+ * The run of characters that stand for themselves. *high is set if one of them is
+ * not ASCII.
+ */
+static struct bytes plain_run(struct json_lex *l, bool *high)
 {
-	if (!utf8_valid((const char *)text.data, text.size))
+	const char *start = l->at, *at = start;
+	uint64_t seen = 0;
+
+	for (; l->end - at >= 8; at += 8) {
+		const uint64_t word = wire_load64((const uint8_t *)at);
+		const uint64_t found = specials(word);
+
+		if (found) {
+			/* Its bit is the top one of its byte: bytes before it are below. */
+			const int before = __builtin_ctzll(found) / 8;
+
+			seen |= word & ((UINT64_C(1) << (8 * before)) - 1);
+			at += before;
+			goto done;
+		}
+		seen |= word;
+	}
+	for (; at < l->end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20; at++)
+		seen |= (unsigned char)*at;
+done:
+	*high |= (seen & REPEAT(0x80)) != 0;
+	l->at = at;
+	return bytes_of(start, (size_t)(at - start));
+}
+
+static bool check_text(struct json_lex *l, struct bytes text, bool high, struct bytes *ret)
+{
+	if (high && !utf8_valid((const char *)text.data, text.size))
 		return fail(l, "the string is not UTF-8");
 	*ret = text;
 	return true;
@@ -165,14 +190,15 @@ static bool check_text(struct json_lex *l, struct bytes text, struct bytes *ret)
 
 bool json_lex_string(struct json_lex *l, struct bytes *ret_text)
 {
+	bool high = false;
 	struct bytes run;
 
 	if (!json_lex_accept(l, '"'))
 		return fail(l, "a string is expected");
-	run = plain_run(l);
+	run = plain_run(l, &high);
 	if (l->at < l->end && *l->at == '"') { /* most have no escapes: no copy */
 		l->at++;
-		return check_text(l, run, ret_text);
+		return check_text(l, run, high, ret_text);
 	}
 	strbuf_reset(&l->unescaped);
 	for (;;) {
@@ -186,9 +212,10 @@ bool json_lex_string(struct json_lex *l, struct bytes *ret_text)
 			return fail(l, "a control character in a string must be escaped");
 		if (!escape(l))
 			return false;
-		run = plain_run(l);
+		run = plain_run(l, &high);
 	}
-	return check_text(l, bytes_of(strbuf_str(&l->unescaped), l->unescaped.len), ret_text);
+	return check_text(l, bytes_of(strbuf_str(&l->unescaped), l->unescaped.len), high,
+			  ret_text);
 }
 
 /* ------------------------------------------------------------------ numbers */

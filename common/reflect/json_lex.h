@@ -18,14 +18,27 @@ struct json_lex {
 	struct strbuf unescaped; /* of the latest string that had escapes */
 };
 
+/* json_lex_peek() where white space is next, or the end. */
+int json_lex_peek_on(struct json_lex *l);
+
 /* The next character after white space, -1 at the end. */
-int json_lex_peek(struct json_lex *l);
+static inline int json_lex_peek(struct json_lex *l)
+{
+	return l->at < l->end && (unsigned char)*l->at > ' ' ? (unsigned char)*l->at
+							     : json_lex_peek_on(l);
+}
 
 /* Take @c, or fail. */
 bool json_lex_expect(struct json_lex *l, char c);
 
 /* Take @c if it is next. */
-bool json_lex_accept(struct json_lex *l, char c);
+static inline bool json_lex_accept(struct json_lex *l, char c)
+{
+	if (json_lex_peek(l) != c)
+		return false;
+	l->at++;
+	return true;
+}
 
 /* Take "true", "false" or "null", which must be next. */
 bool json_lex_literal(struct json_lex *l, const char *word);

@@ -7,22 +7,38 @@
 #include "common/base/utf8.h"
 #include "common/reflect/jsonb.h"
 
-static inline void put(struct json_sink *s, const void *data, size_t len)
+/* Where the next @len bytes go; took() ends there what was written. */
+static inline char *room(struct json_sink *s, size_t len)
 {
-	struct strbuf *out = s->out;
-
-	if (out->cap - out->len <= len)
-		strbuf_grow(out, len);
-	memcpy(out->buf + out->len, data, len);
-	out->len += len;
-	out->buf[out->len] = '\0';
+	strbuf_grow(s->out, len);
+	return s->out->buf + s->out->len;
 }
 
-static inline void put_header(struct json_sink *s, enum jsonb_type type, size_t size)
+static inline void took(struct json_sink *s, char *end)
 {
-	uint8_t header[JSONB_HEADER_MAX_BYTES];
+	*end = '\0';
+	s->out->len = (size_t)(end - s->out->buf);
+}
 
-	put(s, header, jsonb_put_header(header, type, size));
+static inline char *copy(char *to, const void *data, size_t len)
+{
+	memcpy(to, data, len);
+	return to + len;
+}
+
+static inline void put(struct json_sink *s, const void *data, size_t len)
+{
+	took(s, copy(room(s, len), data, len));
+}
+
+/* An element of JSONB. */
+static inline void put_element(struct json_sink *s, enum jsonb_type type, const void *data,
+			       size_t len)
+{
+	char *to = room(s, JSONB_HEADER_MAX_BYTES + len);
+
+	to += jsonb_put_header((uint8_t *)to, type, len);
+	took(s, copy(to, data, len));
 }
 
 /* ------------------------------------------------------------ containers */
@@ -68,13 +84,12 @@ void json_sink_field_key(struct json_sink *s, const struct pool_field *f, bool p
 		return;
 	}
 	json_sink_next(s);
-	if (proto_name && !f->is_extension) {
-		strbuf_addch(s->out, '"');
-		put(s, f->name, f->name_len);
-		put(s, "\":", 2);
-	} else {
+	if (!proto_name || f->is_extension) {
 		put(s, f->text_key, f->text_key_len);
+		return;
 	}
+	json_sink_plain(s, f->name, f->name_len);
+	json_sink_end_key(s);
 }
 
 void json_sink_plain_key(struct json_sink *s, const char *key)
@@ -89,7 +104,7 @@ void json_sink_plain_key(struct json_sink *s, const char *key)
 void json_sink_null(struct json_sink *s)
 {
 	if (s->binary)
-		put_header(s, JSONB_NULL, 0);
+		put_element(s, JSONB_NULL, "", 0);
 	else
 		put(s, "null", 4);
 }
@@ -97,7 +112,7 @@ void json_sink_null(struct json_sink *s)
 void json_sink_bool(struct json_sink *s, bool value)
 {
 	if (s->binary)
-		put_header(s, value ? JSONB_TRUE : JSONB_FALSE, 0);
+		put_element(s, value ? JSONB_TRUE : JSONB_FALSE, "", 0);
 	else if (value)
 		put(s, "true", 4);
 	else
@@ -106,15 +121,17 @@ void json_sink_bool(struct json_sink *s, bool value)
 
 void json_sink_plain(struct json_sink *s, const char *text, size_t len)
 {
+	char *to;
+
 	if (s->binary) {
-		put_header(s, JSONB_TEXT, len);
-		put(s, text, len);
+		put_element(s, JSONB_TEXT, text, len);
 		return;
 	}
-	strbuf_grow(s->out, len + 2);
-	strbuf_addch(s->out, '"');
-	put(s, text, len);
-	strbuf_addch(s->out, '"');
+	to = room(s, len + 2);
+	*to++ = '"';
+	to = copy(to, text, len);
+	*to++ = '"';
+	took(s, to);
 }
 
 /* In JSONB, what has a point or an exponent is a FLOAT, all else an INT. */
@@ -122,24 +139,24 @@ void json_sink_number(struct json_sink *s, const char *text, size_t len)
 {
 	enum jsonb_type type = JSONB_INT;
 
-	if (s->binary) {
-		for (size_t i = 0; i < len; i++)
-			if (text[i] == '.' || text[i] == 'e')
-				type = JSONB_FLOAT;
-		put_header(s, type, len);
+	if (!s->binary) {
+		put(s, text, len);
+		return;
 	}
-	put(s, text, len);
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == '.' || text[i] == 'e')
+			type = JSONB_FLOAT;
+	put_element(s, type, text, len);
 }
 
 static void integer(struct json_sink *s, const char *text, size_t len, bool quoted)
 {
-	if (quoted) {
+	if (quoted)
 		json_sink_plain(s, text, len);
-		return;
-	}
-	if (s->binary)
-		put_header(s, JSONB_INT, len);
-	put(s, text, len);
+	else if (s->binary)
+		put_element(s, JSONB_INT, text, len);
+	else
+		put(s, text, len);
 }
 
 enum { INTEGER_MAX_BYTES = 24 };
@@ -262,27 +279,38 @@ struct text_class {
 /* Eight bytes at a time: the top bit of a byte is set where it is below @n or equal to @c. */
 #define REPEAT(byte) (0x0101010101010101ull * (byte))
 
-static struct text_class classify(struct bytes text)
+struct word_class {
+	uint64_t high, escapes; /* in the top bit of each byte */
+};
+
+static inline void look_at(struct word_class *c, uint64_t word)
+{
+	const uint64_t quote = word ^ REPEAT('"'), backslash = word ^ REPEAT('\\');
+
+	c->high |= word;
+	c->escapes |= ((word - REPEAT(0x20)) & ~word) | ((quote - REPEAT(1)) & ~quote) |
+		      ((backslash - REPEAT(1)) & ~backslash);
+}
+
+static inline struct text_class classify(struct bytes text)
 {
 	const uint8_t *p = text.data, *end = p + text.size;
-	uint64_t high = 0, escapes = 0;
+	struct word_class c = {0, 0};
+	uint64_t word = REPEAT(' ');
 
 	for (; end - p >= 8; p += 8) {
-		uint64_t word, quote, backslash;
-
 		memcpy(&word, p, sizeof(word));
-		quote = word ^ REPEAT('"');
-		backslash = word ^ REPEAT('\\');
-		high |= word & REPEAT(0x80);
-		escapes |= ((word - REPEAT(0x20)) & ~word) | ((quote - REPEAT(1)) & ~quote) |
-			   ((backslash - REPEAT(1)) & ~backslash);
+		look_at(&c, word);
 	}
-	escapes &= REPEAT(0x80);
-	for (; p < end; p++) {
-		high |= *p & 0x80;
-		escapes |= *p < 0x20 || *p == '"' || *p == '\\';
+	if (p < end) {
+		if (text.size >= 8)
+			memcpy(&word, end - 8, sizeof(word)); /* some for the second time */
+		else
+			memcpy(&word, p, text.size);
+		look_at(&c, word);
 	}
-	return (struct text_class){escapes != 0, high != 0};
+	return (struct text_class){(c.escapes & REPEAT(0x80)) != 0,
+				   (c.high & REPEAT(0x80)) != 0};
 }
 
 bool json_sink_string(struct json_sink *s, struct bytes text)
@@ -292,8 +320,8 @@ bool json_sink_string(struct json_sink *s, struct bytes text)
 	if (class.high && !utf8_valid((const char *)text.data, text.size))
 		return false;
 	if (s->binary) {
-		put_header(s, class.escapes ? JSONB_TEXTRAW : JSONB_TEXT, text.size);
-		put(s, text.data, text.size);
+		put_element(s, class.escapes ? JSONB_TEXTRAW : JSONB_TEXT, text.data,
+			    text.size);
 	} else if (class.escapes) {
 		strbuf_addch(s->out, '"');
 		strbuf_add_json_escaped(s->out, (const char *)text.data, text.size);
@@ -311,14 +339,12 @@ void json_sink_base64(struct json_sink *s, struct bytes data)
 	const uint8_t *p = data.data;
 	const size_t len = (data.size + 2) / 3 * 4;
 	size_t left = data.size;
-	char *out;
+	char *out = room(s, len + JSONB_HEADER_MAX_BYTES + 2);
 
 	if (s->binary)
-		put_header(s, JSONB_TEXT, len);
-	strbuf_grow(s->out, len + 2);
-	if (!s->binary)
-		strbuf_addch(s->out, '"');
-	out = s->out->buf + s->out->len;
+		out += jsonb_put_header((uint8_t *)out, JSONB_TEXT, len);
+	else
+		*out++ = '"';
 	for (; left >= 3; left -= 3, p += 3) {
 		*out++ = alphabet[p[0] >> 2];
 		*out++ = alphabet[(p[0] & 3) << 4 | p[1] >> 4];
@@ -333,8 +359,7 @@ void json_sink_base64(struct json_sink *s, struct bytes data)
 		*out++ = left == 2 ? alphabet[(second & 15) << 2] : '=';
 		*out++ = '=';
 	}
-	*out = '\0';
-	s->out->len += len;
 	if (!s->binary)
-		strbuf_addch(s->out, '"');
+		*out++ = '"';
+	took(s, out);
 }

@@ -139,7 +139,7 @@ static inline const uint8_t *read_entry(struct scan *s, const struct pool_messag
 		at = decode_value(at, end, number, type, depth, &value, &data);
 	if (!at)
 		return NULL;
-	f = m->is_message_set ? NULL : pool_field_by_number(s->pool, m, number);
+	f = m->is_message_set ? NULL : decode_field(s->pool, m, number);
 	if (f && (!decode_type_fits(f, type) || (f->type_enum && type == WIRE_VARINT &&
 						 !decode_enum_is_known(f->type_enum, value))))
 		f = NULL;
@@ -192,18 +192,16 @@ enum status scan_message(struct scan *s, const struct pool_message *m, struct by
 	return STATUS_OK;
 }
 
-struct scan_entry scan_singular(struct scan *s, size_t at, size_t end)
+struct scan_entry scan_merged(struct scan *s, size_t at, size_t end)
 {
 	struct scan_entry e = s->entries[end - 1];
 	uint8_t *whole;
 	size_t size = 0;
 
-	if (end - at == 1)
+	/* Put together, parts may be a message that are none each by itself. */
+	s->overwritten = true;
+	if (!e.field->type_message)
 		return e;
-	if (!e.field->type_message) {
-		s->overwritten = true;
-		return e;
-	}
 	for (size_t i = at; i < end; i++)
 		size += s->entries[i].value;
 	whole = merge_room(s, size);
@@ -285,6 +283,17 @@ static int compare_number_items(const void *a, const void *b)
 	if (x->key != y->key)
 		return x->key < y->key ? -1 : 1;
 	return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Most writers have sorted them. */
+static void sort_items(struct scan_map_item *items, size_t count,
+		       int (*compare)(const void *a, const void *b))
+{
+	for (size_t i = 1; i < count; i++)
+		if (compare(&items[i - 1], &items[i]) > 0) {
+			qsort(items, count, sizeof(*items), compare);
+			return;
+		}
 }
 
 /* A message value that occurs several times in one entry is merged: their concatenation. */
@@ -377,7 +386,7 @@ enum status scan_map(struct scan *s, size_t at, size_t end, int depth,
 		else
 			s->overwritten = true;
 	}
-	qsort(items, count, sizeof(*items), text ? compare_text_items : compare_number_items);
+	sort_items(items, count, text ? compare_text_items : compare_number_items);
 	for (size_t i = 0; i < count; i++) {
 		if (i + 1 < count && (text ? !compare_texts(&items[i], &items[i + 1])
 					   : items[i].key == items[i + 1].key)) {

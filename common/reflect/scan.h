@@ -38,8 +38,8 @@ struct scan {
 	size_t capacity;
 	struct arena arena; /* for what must be put together; freed with the scan */
 	/*
-	 * Something was overwritten, so not every byte was looked at: the caller
-	 * must wire_validate() the whole before it trusts the outcome.
+	 * Something was overwritten or put together, so not every byte was looked at
+	 * as it came: the caller must wire_validate() the whole before it trusts the outcome.
 	 */
 	bool overwritten;
 	size_t merged_bytes; /* beyond SCAN_MERGE_MAX_BYTES nothing more was merged */
@@ -75,11 +75,17 @@ static inline size_t scan_run_end(const struct scan *s, size_t at)
 	return at;
 }
 
+/* scan_singular() of several. */
+struct scan_entry scan_merged(struct scan *s, size_t at, size_t end);
+
 /*
  * The value of the singular field whose entries are [@at, @end): the last, or
  * for messages all of them merged, which is their concatenation.
  */
-struct scan_entry scan_singular(struct scan *s, size_t at, size_t end);
+static inline struct scan_entry scan_singular(struct scan *s, size_t at, size_t end)
+{
+	return end - at == 1 ? s->entries[at] : scan_merged(s, at, end);
+}
 
 /* An entry of a map. Keys that are numbers are as their type has them, sign-extended. */
 struct scan_map_item {

@@ -116,7 +116,7 @@ static enum status check_message(const struct validation *v, const struct pool_m
 		c.at = at;
 		if (!data || m->is_message_set)
 			continue;
-		f = pool_field_by_number(v->pool, m, number);
+		f = decode_field(v->pool, m, number);
 		if (!f || !decode_type_fits(f, type))
 			continue;
 		status = check_data(v, f, type, bytes_of(data, (size_t)value), depth);

@@ -175,9 +175,17 @@ void wire_add_uint(struct strbuf *out, uint32_t number, uint64_t value)
 
 void wire_add_bytes(struct strbuf *out, uint32_t number, struct bytes data)
 {
-	wire_add_tag(out, number, WIRE_BYTES);
-	wire_add_varint(out, data.size);
-	strbuf_add(out, data.data, data.size);
+	uint8_t *to;
+
+	strbuf_grow(out, 2 * WIRE_VARINT_MAX_BYTES + data.size);
+	to = (uint8_t *)out->buf + out->len;
+	to += wire_put_varint(to, (uint64_t)number << 3 | WIRE_BYTES);
+	to += wire_put_varint(to, data.size);
+	if (data.size)
+		memcpy(to, data.data, data.size);
+	to += data.size;
+	*to = '\0';
+	out->len = (size_t)(to - (uint8_t *)out->buf);
 }
 
 void wire_add_string(struct strbuf *out, uint32_t number, const char *text)

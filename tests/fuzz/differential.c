@@ -40,7 +40,6 @@ static struct type *choose_type(uint8_t choice)
 		{.name = "types.v2.Required"},
 		{.name = "types.v2.Groups"},
 		{.name = "types.v2.Extended"},
-		{.name = "types.v2.Set"},
 	};
 	struct type *t = &types[choice % (sizeof(types) / sizeof(*types))];
 
@@ -212,8 +211,9 @@ static void check_json(const struct type *t, struct bytes message)
 
 	if (!theirs && is_deep(fuzz_written(&text)))
 		return;
-	/* By the specification it is an error; C++ 3.21 prints none at all. */
-	if (status != STATUS_OK && strstr(err.message, "a Value has no kind"))
+	/* Errors by the specification, and printed by C++ 3.21. */
+	if (status != STATUS_OK && (strstr(err.message, "a Value has no kind") ||
+				    strstr(err.message, "is not valid UTF-8")))
 		return;
 	FUZZ_CHECK((status == STATUS_OK) == (theirs != NULL), &err, &text);
 	if (!theirs)

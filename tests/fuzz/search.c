@@ -39,6 +39,8 @@ static void check_path(const struct pool_message *m, const char *text, struct ar
 		return;
 	}
 	search_path_canonical(&path, &canonical);
+	if (canonical.len > SEARCH_PATH_MAX_BYTES)
+		return; /* brackets and quotes made it longer */
 	FUZZ_CHECK(search_resolve(fuzz_pool(), m, strbuf_str(&canonical), arena, &same, &err) ==
 			   STATUS_OK,
 		   &err, &canonical);

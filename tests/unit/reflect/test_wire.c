@@ -192,6 +192,29 @@ START_TEST(a_value_in_many_parts)
 }
 END_TEST
 
+/* Neither part is a message, what they make up is one. */
+START_TEST(parts_must_be_messages)
+{
+	static const char *const split[] = {
+		"\x2a\x03\x42\x02x"
+		"\x2a\x01y",                                   /* child */
+		"\x32\x0b\x0a\x01k\x12\x03\x42\x02x\x12\x01y", /* by_name */
+	};
+
+	for (size_t i = 0; i < sizeof(split) / sizeof(*split); i++) {
+		AUTO_STRBUF out = STRBUF_INIT;
+		const struct bytes message = bytes_of_string(split[i]);
+
+		ck_assert_int_eq(wire_validate(pool, type, message, 0, &err),
+				 STATUS_INVALID_ARGUMENT);
+		ck_assert_int_eq(wire_normalize(pool, type, message, &out, &err),
+				 STATUS_INVALID_ARGUMENT);
+		ck_assert_int_eq(wire_to_json(pool, type, message, 0, &out, &err),
+				 STATUS_INVALID_ARGUMENT);
+	}
+}
+END_TEST
+
 /* Each level in two parts: each would have its own copy of all that is inside. */
 START_TEST(parts_at_every_level)
 {
@@ -260,6 +283,7 @@ int main(void)
 				 depth_is_the_same_everywhere,
 				 depth_of_text,
 				 a_value_in_many_parts,
+				 parts_must_be_messages,
 				 parts_at_every_level,
 				 documents_are_bounded,
 				 texts_are_bounded,
