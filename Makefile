@@ -287,6 +287,7 @@ REPO_SRC := \
 	services/repo/feed_store.c \
 	services/repo/filter_rpc.c \
 	services/repo/fingerprint.c \
+	services/repo/invoke_rpc.c \
 	services/repo/labels_store.c \
 	services/repo/lease_rpc.c \
 	services/repo/lease_store.c \

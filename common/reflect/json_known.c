@@ -283,9 +283,24 @@ static enum status write_resolved_any(struct json_writer *w, const struct pool_m
 	return status;
 }
 
+/* The type of an Any, and the pool that it is of, in which its content is then written. */
+static const struct pool_message *find_any_type(const struct json_writer *w, struct bytes url,
+						const struct pool **ret_pool)
+{
+	const struct pool_message *type =
+		pool_message_of_url(w->scan.pool, (const char *)url.data, url.size);
+
+	*ret_pool = w->scan.pool;
+	if (type || !w->others)
+		return type;
+	*ret_pool = w->others;
+	return pool_message_of_url(w->others, (const char *)url.data, url.size);
+}
+
 static enum status write_any(struct json_writer *w, const struct pool_message *m,
 			     struct bytes message)
 {
+	const struct pool *const own_pool = w->scan.pool;
 	const size_t start = w->sink.out->len, count = w->scan.count;
 	const int depth = w->depth;
 	const struct pool_message *type;
@@ -305,7 +320,7 @@ static enum status write_any(struct json_writer *w, const struct pool_message *m
 				json_sink_open(&w->sink, JSON_OBJECT, 0));
 		return STATUS_OK;
 	}
-	type = pool_message_of_url(w->scan.pool, (const char *)url.data, url.size);
+	type = find_any_type(w, url, &w->scan.pool);
 	if (!type)
 		status =
 			error_set(w->scan.err, STATUS_INVALID_ARGUMENT,
@@ -313,6 +328,7 @@ static enum status write_any(struct json_writer *w, const struct pool_message *m
 				  url.size < 200 ? (int)url.size : 200, (const char *)url.data);
 	else
 		status = write_resolved_any(w, type, url, content);
+	w->scan.pool = own_pool;
 	if (status == STATUS_OK || !(w->flags & JSON_OUT_LENIENT))
 		return status;
 	strbuf_truncate(w->sink.out, start);

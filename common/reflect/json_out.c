@@ -408,9 +408,9 @@ enum status json_write_message(struct json_writer *w, const struct pool_message 
 	return status;
 }
 
-static enum status convert(const struct pool *pool, const struct pool_message *m,
-			   struct bytes message, unsigned flags, bool binary,
-			   struct strbuf *out, struct error *err)
+static enum status convert(const struct pool *pool, const struct pool *others,
+			   const struct pool_message *m, struct bytes message, unsigned flags,
+			   bool binary, struct strbuf *out, struct error *err)
 {
 	struct json_writer w;
 	const size_t start = out->len;
@@ -421,6 +421,7 @@ static enum status convert(const struct pool *pool, const struct pool_message *m
 	if (err)
 		*err = (struct error){.status = STATUS_OK};
 	w.sink = (struct json_sink){out, binary};
+	w.others = others;
 	w.flags = flags;
 	w.depth = 0;
 	w.start = start;
@@ -441,12 +442,19 @@ enum status wire_to_json(const struct pool *pool, const struct pool_message *m,
 			 struct bytes message, unsigned flags, struct strbuf *out,
 			 struct error *err)
 {
-	return convert(pool, m, message, flags, false, out, err);
+	return convert(pool, NULL, m, message, flags, false, out, err);
 }
 
 enum status wire_to_jsonb(const struct pool *pool, const struct pool_message *m,
 			  struct bytes message, unsigned flags, struct strbuf *out,
 			  struct error *err)
 {
-	return convert(pool, m, message, flags, true, out, err);
+	return convert(pool, NULL, m, message, flags, true, out, err);
+}
+
+enum status wire_to_jsonb_among(const struct pool *pool, const struct pool *others,
+				const struct pool_message *m, struct bytes message,
+				unsigned flags, struct strbuf *out, struct error *err)
+{
+	return convert(pool, others, m, message, flags, true, out, err);
 }

@@ -48,4 +48,10 @@ enum status wire_to_jsonb(const struct pool *pool, const struct pool_message *m,
 			  struct bytes message, unsigned flags, struct strbuf *out,
 			  struct error *err) MUST_CHECK;
 
+/* The same; what an Any holds is also looked for in @others, which may be NULL. */
+enum status wire_to_jsonb_among(const struct pool *pool, const struct pool *others,
+				const struct pool_message *m, struct bytes message,
+				unsigned flags, struct strbuf *out,
+				struct error *err) MUST_CHECK;
+
 #endif

@@ -13,6 +13,7 @@
 struct json_writer {
 	struct json_sink sink;
 	struct scan scan;
+	const struct pool *others; /* for what an Any holds, after scan.pool; may be NULL */
 	unsigned flags;
 	int depth;    /* messages that are open */
 	size_t start; /* of the document in the sink's buffer */

@@ -106,13 +106,17 @@ static enum status load_type(struct catalog *catalog, struct collection *c, stru
 
 	arena_init(&arena, 0);
 	status = store_load(c->store, &arena, &stored, err);
-	if (status == STATUS_OK)
-		status = types_load(catalog->options.types, stored.descriptor_set,
-				    stored.message_name, &c->type, err);
+	c->types = catalog->options.types;
+	if (status == STATUS_OK && !*stored.message_name)
+		types_dynamic(c->types, &c->type);
+	else if (status == STATUS_OK)
+		status = types_load(c->types, stored.descriptor_set, stored.message_name,
+				    &c->type, err);
 	if (status == STATUS_OK) {
 		c->message_name = xstrdup(stored.message_name);
 		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
 		c->has_text = stored.has_text;
+		c->may_hold_any = !*c->message_name || types_may_hold_any(c->type.message);
 	}
 	arena_release(&arena);
 	return status;

@@ -31,10 +31,12 @@ struct catalog;
 /* An open collection. All members are for reading; they stay as they are. */
 struct collection {
 	const char *ns, *name, *incarnation;
-	const char *message_name;
-	const char *type_url;    /* the usual one, "type.googleapis.com/..." */
-	struct bytes definition; /* the serialized collector.Collection */
-	struct type type;
+	const char *message_name; /* "": none, each record has its own type */
+	const char *type_url;     /* the usual one, "type.googleapis.com/..." */
+	struct bytes definition;  /* the serialized collector.Collection */
+	struct type type;    /* of records; without one, what their documents are searched as */
+	bool may_hold_any;   /* records may hold an Any */
+	struct types *types; /* borrowed */
 	bool has_text;
 	struct store *store;
 	struct writer_queue queue;

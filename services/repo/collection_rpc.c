@@ -9,6 +9,7 @@
 #include "common/reflect/search.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
+#include "services/repo/invoke_rpc.h"
 #include "services/repo/lease_rpc.h"
 #include "services/repo/read_rpc.h"
 #include "services/repo/watch_rpc.h"
@@ -38,6 +39,12 @@ struct plan {
 	struct store_definition store;
 };
 
+/* Or else it takes records of any type. */
+static bool has_type(const Collector__Collection *c)
+{
+	return c->message_type && *c->message_type->message_name;
+}
+
 static enum status check_request(const Collector__Collection *c, void *call,
 				 const char **ret_ns, struct error *err)
 {
@@ -52,12 +59,10 @@ static enum status check_request(const Collector__Collection *c, void *call,
 		status = repo_check(call, c->namespace_, NULL, ACCESS_WRITE, ret_ns, err);
 	if (status != STATUS_OK)
 		return status;
-	if (!c->message_type || !*c->message_type->message_name)
-		return error_field(err, "collection.message_type",
-				   "a message type is required");
-	status = names_check_symbol(c->message_type->message_name,
-				    "collection.message_type.message_name", err);
-	if (status == STATUS_OK)
+	if (has_type(c))
+		status = names_check_symbol(c->message_type->message_name,
+					    "collection.message_type.message_name", err);
+	if (status == STATUS_OK && c->message_type)
 		status = names_check_nested_namespace(c->message_type->namespace_, *ret_ns,
 						      "collection.message_type.namespace", err);
 	if (status == STATUS_OK && c->metadata && c->metadata->n_labels > MAX_COLLECTION_LABELS)
@@ -101,8 +106,7 @@ static struct bytes stored_definition(const Collector__Collection *asked, const 
 				      uint64_t now_us, struct arena *arena)
 {
 	Collector__Collection *c = arena_memdup(arena, asked, sizeof(*asked));
-	Collector__MessageTypeRef *type =
-		arena_memdup(arena, asked->message_type, sizeof(*asked->message_type));
+	Collector__MessageTypeRef *type = NULL;
 	Collector__Metadata *metadata = arena_alloc(arena, sizeof(*metadata));
 	char *incarnation = arena_alloc(arena, UUID_TEXT_BYTES);
 
@@ -113,7 +117,10 @@ static struct bytes stored_definition(const Collector__Collection *asked, const 
 	}
 	metadata->created_at = metadata->updated_at = timestamp_of(arena, now_us);
 	random_uuid7(now_us / 1000, incarnation);
-	type->namespace_ = (char *)ns;
+	if (has_type(asked)) {
+		type = arena_memdup(arena, asked->message_type, sizeof(*asked->message_type));
+		type->namespace_ = (char *)ns;
+	}
 	c->namespace_ = (char *)ns;
 	c->message_type = type;
 	c->metadata = metadata;
@@ -140,12 +147,15 @@ static enum status make_plan(struct repo *repo, const Collector__Collection *c, 
 	if (c->n_full_text_fields > MAX_TEXT_FIELDS)
 		return error_field(err, "collection.full_text_fields", "more than %d",
 				   MAX_TEXT_FIELDS);
-	status = types_find(repo->types, plan->ns, c->message_type->message_name, call, arena,
-			    &plan->type, err);
+	if (has_type(c))
+		status = types_find(repo->types, plan->ns, c->message_type->message_name, call,
+				    arena, &plan->type, err);
+	else
+		types_dynamic(repo->types, &plan->type);
 	if (status != STATUS_OK)
 		return status;
 	d->created_us = clock_unix_us();
-	d->message_name = c->message_type->message_name;
+	d->message_name = has_type(c) ? c->message_type->message_name : "";
 	d->descriptor_set = plan->type.descriptor_set;
 	d->indexed_count = c->n_indexed_fields;
 	d->has_text = !c->full_text_disabled;
@@ -249,7 +259,7 @@ static bool is_wanted(const Collector__Collection *c, const Collector__DiscoverR
 	const Collector__MessageTypeRef *type = r->message_type_filter;
 
 	if (type && *type->message_name &&
-	    strcmp(type->message_name, c->message_type->message_name) != 0)
+	    (!has_type(c) || strcmp(type->message_name, c->message_type->message_name) != 0))
 		return false;
 	return has_labels(c, r);
 }
@@ -411,6 +421,8 @@ const Collector__CollectionService_Service record_methods = {
 	.batch = repo_batch,
 	.describe = repo_describe,
 	.meta = repo_meta,
+	.invoke = repo_invoke,
+	.call = repo_invoke,
 	.watch = repo_watch,
 	.lease = repo_lease,
 	.renew = repo_renew,

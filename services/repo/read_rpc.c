@@ -62,6 +62,32 @@ Collector__RecordInfo *info_of(struct arena *arena, const struct store_record *r
 	return info;
 }
 
+/* Those paths of the mask that the record's own type has. */
+static enum status prune_own(struct arena *arena, const struct collection *c,
+			     const struct store_record *record, char *const *mask,
+			     size_t mask_count, struct strbuf *out, struct error *err)
+{
+	const char **paths = arena_alloc(arena, mask_count * sizeof(*paths));
+	struct error ignored;
+	struct type type;
+	size_t count = 0;
+	enum status status = types_of_url(c->types, c->ns, record->type_url, NULL, &type, err);
+
+	if (status != STATUS_OK)
+		return status;
+	for (size_t i = 0; i < mask_count; i++) {
+		paths[count] = mask[i];
+		count += mask_check(type.pool, type.message, &paths[count], 1, &ignored) ==
+			 STATUS_OK;
+	}
+	/* No paths would be all of it. */
+	if (count)
+		status = mask_prune(type.pool, type.message, record->proto, paths, count, out,
+				    err);
+	pool_unref(type.pool);
+	return status;
+}
+
 enum status item_of(struct arena *arena, const struct collection *c,
 		    const struct store_record *record, char *const *mask, size_t mask_count,
 		    Google__Protobuf__Any **ret, struct error *err)
@@ -69,15 +95,17 @@ enum status item_of(struct arena *arena, const struct collection *c,
 	AUTO_STRBUF pruned = STRBUF_INIT;
 	struct bytes value = record->proto;
 	const char *url = record->type_url ? arena_strdup(arena, record->type_url) : NULL;
+	enum status status = STATUS_OK;
 
-	if (mask_count) {
-		enum status status =
-			mask_prune(c->type.pool, c->type.message, record->proto,
-				   (const char *const *)mask, mask_count, &pruned, err);
-		if (status != STATUS_OK)
-			return status;
+	if (mask_count && !*c->message_name)
+		status = prune_own(arena, c, record, mask, mask_count, &pruned, err);
+	else if (mask_count)
+		status = mask_prune(c->type.pool, c->type.message, record->proto,
+				    (const char *const *)mask, mask_count, &pruned, err);
+	if (status != STATUS_OK)
+		return status;
+	if (mask_count)
 		value = bytes_of(pruned.buf, pruned.len);
-	}
 	*ret = any_of(arena, c, url,
 		      bytes_of(arena_memdup(arena, value.data, value.size), value.size));
 	return STATUS_OK;
@@ -88,8 +116,10 @@ enum status check_read_mask(const struct collection *c, char *const *mask, size_
 {
 	struct error why;
 
-	if (!count || mask_check(c->type.pool, c->type.message, (const char *const *)mask,
-				 count, &why) == STATUS_OK)
+	/* Without a type of the collection's own, each record's says what of it there is. */
+	if (!count || !*c->message_name ||
+	    mask_check(c->type.pool, c->type.message, (const char *const *)mask, count, &why) ==
+		    STATUS_OK)
 		return STATUS_OK;
 	return error_field(err, "read_mask", "%s", why.message);
 }

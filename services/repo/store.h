@@ -94,10 +94,11 @@ enum { STORE_ETAG_BYTES = 24, STORE_ID_BYTES = 37 /* of a UUID */ };
 struct store_write;
 
 /*
- * Makes the new message out of the stored one, on the writer's thread: sets
+ * Makes the new message out of the stored one (@type_url NULL: the usual one), on the writer's thread: sets
  * @w->proto and @w->doc to bytes that live as long as @w.
  */
-typedef enum status store_merge(struct store_write *w, struct bytes current, struct error *err);
+typedef enum status store_merge(struct store_write *w, const char *type_url,
+				struct bytes current, struct error *err);
 
 /* What is neither a put nor a delete: one of the functions of this type below. */
 typedef enum status store_operation(struct store *store, struct store_write *w,

@@ -18,7 +18,7 @@ enum { MAX_LABELS = 64, MAX_LABEL_BYTES = 1024, MAX_DATA_URI_BYTES = 4096 };
 
 /* ------------------------------------------------------------ preparing */
 
-/* The type that follows the last '/' must be there and the collection's. */
+/* The type that follows the last '/' must be there and the collection's, if it has one. */
 static enum status check_type_url(const struct collection *c, const char *type_url,
 				  struct error *err)
 {
@@ -29,10 +29,53 @@ static enum status check_type_url(const struct collection *c, const char *type_u
 	if (!slash)
 		return error_field(err, "item.type_url", "\"%s\" has no '/', as in \"%s\"",
 				   type_url, c->type_url);
-	if (strcmp(slash + 1, c->message_name) != 0)
+	if (*c->message_name && strcmp(slash + 1, c->message_name) != 0)
 		return error_field(err, "item.type_url", "the collection holds %s, not %s",
 				   c->message_name, slash + 1);
 	return STATUS_OK;
+}
+
+/* The namespace that an Any in the item is of: in `system`, the one that the record is about. */
+static const char *namespace_of_any(const struct write *w)
+{
+	const struct collection *c = w->collection;
+	const struct pool_field *f = pool_field_by_name(w->type.message, "namespace", 9);
+	struct bytes ns;
+
+	if (strcmp(c->ns, NAMES_SYSTEM_NAMESPACE) != 0)
+		return c->ns;
+	if (!f || f->type != POOL_TYPE_STRING ||
+	    !wire_find_bytes(w->store.proto, f->number, &ns))
+		return NAMES_DEFAULT_NAMESPACE;
+	return names_namespace_or_default(
+		arena_strndup(w->arena, (const char *)ns.data, ns.size));
+}
+
+/* The item's type, and what else is needed to turn it into a document. */
+static enum status find_types(struct write *w, const char *type_url, struct error *err)
+{
+	const struct collection *c = w->collection;
+	enum status status = STATUS_OK;
+
+	if (*c->message_name)
+		w->type = (struct type){.pool = pool_ref(c->type.pool),
+					.message = c->type.message};
+	else
+		status = types_of_url(c->types, c->ns, type_url, w->call, &w->type, err);
+	if (status == STATUS_OK && c->may_hold_any && types_may_hold_any(w->type.message))
+		w->others = types_of_namespace(c->types, namespace_of_any(w), w->call);
+	return status;
+}
+
+static enum status render(struct write *w, struct error *err)
+{
+	enum status status;
+
+	strbuf_reset(&w->doc);
+	status = wire_to_jsonb_among(w->type.pool, w->others, w->type.message, w->store.proto,
+				     JSON_OUT_SEARCH, &w->doc, err);
+	w->store.doc = bytes_of(w->doc.buf, w->doc.len);
+	return status;
 }
 
 static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
@@ -56,10 +99,12 @@ static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
 	w->store.proto = bytes_of(item->value.data, item->value.len);
 	if (strcmp(item->type_url, c->type_url) != 0)
 		w->store.type_url = item->type_url;
-	status = wire_validate(c->type.pool, c->type.message, w->store.proto, 0, err);
+	status = find_types(w, item->type_url, err);
+	if (status != STATUS_OK)
+		return status;
+	status = wire_validate(w->type.pool, w->type.message, w->store.proto, 0, err);
 	if (status == STATUS_OK)
-		status = wire_to_jsonb(c->type.pool, c->type.message, w->store.proto,
-				       JSON_OUT_SEARCH, &w->doc, err);
+		status = render(w, err);
 	if (status != STATUS_OK) {
 		if (*err->field)
 			error_prefix_field(err, "item");
@@ -67,7 +112,6 @@ static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
 			(void)memcpy(err->field, "item", sizeof("item"));
 		return status;
 	}
-	w->store.doc = bytes_of(w->doc.buf, w->doc.len);
 	return STATUS_OK;
 }
 
@@ -136,29 +180,35 @@ enum status write_prepare_create(struct write *w, const Collector__CreateRequest
 	return status == STATUS_OK ? take_item(w, r->item, err) : status;
 }
 
-static enum status merge(struct store_write *store, struct bytes current, struct error *err)
+/* Are two records of the same type? */
+static bool is_same_type(const char *a, const char *b)
+{
+	return !strcmp(strrchr(a, '/'), strrchr(b, '/'));
+}
+
+static enum status merge(struct store_write *store, const char *type_url, struct bytes current,
+			 struct error *err)
 {
 	struct write *w = (struct write *)store;
-	const struct collection *c = w->collection;
 	enum status status;
 
+	if (!*w->collection->message_name && type_url && store->type_url &&
+	    !is_same_type(type_url, store->type_url))
+		return error_field(err, "item.type_url",
+				   "the record is a %s: only a whole record can take its place",
+				   strrchr(type_url, '/') + 1);
 	strbuf_reset(&w->merged);
-	status = mask_merge(c->type.pool, c->type.message, current, store->proto, w->mask,
+	status = mask_merge(w->type.pool, w->type.message, current, store->proto, w->mask,
 			    w->mask_count, &w->merged, err);
 	if (status != STATUS_OK)
 		return status;
 	store->proto = bytes_of(w->merged.buf, w->merged.len);
-	strbuf_reset(&w->doc);
-	status = wire_to_jsonb(c->type.pool, c->type.message, store->proto, JSON_OUT_SEARCH,
-			       &w->doc, err);
-	store->doc = bytes_of(w->doc.buf, w->doc.len);
-	return status;
+	return render(w, err);
 }
 
 enum status write_prepare_update(struct write *w, const Collector__UpdateRequest *r,
 				 struct error *err)
 {
-	const struct type *type = &w->collection->type;
 	enum status status = names_check_id(r->id, "id", err);
 
 	w->store.expectation = r->allow_missing ? STORE_MAY_EXIST : STORE_MUST_EXIST;
@@ -182,7 +232,7 @@ enum status write_prepare_update(struct write *w, const Collector__UpdateRequest
 	w->mask = (const char *const *)r->update_mask;
 	w->mask_count = r->n_update_mask;
 	w->store.merge = merge;
-	status = mask_check(type->pool, type->message, w->mask, w->mask_count, err);
+	status = mask_check(w->type.pool, w->type.message, w->mask, w->mask_count, err);
 	if (status != STATUS_OK) {
 		const struct error why = *err;
 		return error_field(err, "update_mask", "%s", why.message);
@@ -246,6 +296,8 @@ void write_release(struct write *w)
 	strbuf_release(&w->doc);
 	strbuf_release(&w->labels);
 	strbuf_release(&w->merged);
+	pool_unref(w->type.pool);
+	pool_unref(w->others);
 }
 
 /* The writer's thread: say what became of it. */

@@ -14,7 +14,9 @@ struct write {
 	struct arena *arena;
 	void *call;
 	void (*succeed)(struct write *w);
-	void *reply; /* the closure, of the type that succeed() knows */
+	void *reply;         /* the closure, of the type that succeed() knows */
+	struct type type;    /* of the item; a reference */
+	struct pool *others; /* for an Any in it; a reference, or NULL */
 	const char *const *mask;
 	size_t mask_count;
 	struct strbuf doc, labels, merged;

@@ -233,14 +233,15 @@ static enum status merge(struct store *s, struct store_write *w, int64_t rid, st
 {
 	sqlite3_stmt *stmt;
 	enum status status = database_prepare(
-		s->writer, "SELECT proto FROM records WHERE rid = ?", &stmt, err);
+		s->writer, "SELECT type_url, proto FROM records WHERE rid = ?", &stmt, err);
 
 	if (status != STATUS_OK)
 		return status;
 	sqlite3_bind_int64(stmt, 1, rid);
 	int code = sqlite3_step(stmt);
 	if (code == SQLITE_ROW)
-		status = w->merge(w, column_bytes(stmt, 0), err);
+		status = w->merge(w, (const char *)sqlite3_column_text(stmt, 0),
+				  column_bytes(stmt, 1), err);
 	else
 		status = database_error(s->writer, code == SQLITE_DONE ? SQLITE_CORRUPT : code,
 					err);

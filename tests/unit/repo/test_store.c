@@ -241,8 +241,10 @@ START_TEST(full_text_follows_every_change)
 }
 END_TEST
 
-static enum status refuse(struct store_write *w, struct bytes current, struct error *err)
+static enum status refuse(struct store_write *w, const char *type_url, struct bytes current,
+			  struct error *err)
 {
+	ck_assert_ptr_null(type_url);
 	ck_assert_ptr_nonnull(w->arg);
 	ck_assert_uint_gt(current.size, 0);
 	return error_set(err, STATUS_INVALID_ARGUMENT, "refused");
