@@ -116,7 +116,7 @@ static enum status load_type(struct catalog *catalog, struct collection *c, stru
 		c->message_name = xstrdup(stored.message_name);
 		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
 		c->has_text = stored.has_text;
-		c->may_hold_any = !*c->message_name || types_may_hold_any(c->type.message);
+		c->may_hold_any = types_may_hold_any(c->type.message);
 	}
 	arena_release(&arena);
 	return status;
@@ -219,10 +219,9 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 	}
 	is_open = e && e->is_open;
 	pthread_mutex_unlock(&catalog->mu);
-	if (!e) {
-		error_set(err, STATUS_NOT_FOUND, "there is no collection %s/%s", ns, name);
-		return STATUS_NOT_FOUND;
-	}
+	if (!e)
+		return error_set(err, STATUS_NOT_FOUND, "there is no collection %s/%s", ns,
+				 name);
 	if (!is_open) {
 		pthread_mutex_lock(&e->opening);
 		if (!e->is_open)

@@ -62,7 +62,8 @@ static enum status find_types(struct write *w, const char *type_url, struct erro
 					.message = c->type.message};
 	else
 		status = types_of_url(c->types, c->ns, type_url, w->call, &w->type, err);
-	if (status == STATUS_OK && c->may_hold_any && types_may_hold_any(w->type.message))
+	if (status == STATUS_OK &&
+	    (*c->message_name ? c->may_hold_any : types_may_hold_any(w->type.message)))
 		w->others = types_of_namespace(c->types, namespace_of_any(w), w->call);
 	return status;
 }
