@@ -259,6 +259,8 @@ REGISTRY_SRC := \
 	services/registry/losses.c \
 	services/registry/manifest.c \
 	services/registry/policy.c \
+	services/registry/publish.c \
+	services/registry/published.c \
 	services/registry/reality.c \
 	services/registry/register_rpc.c \
 	services/registry/reflector.c \
@@ -388,6 +390,7 @@ UNIT_TESTS := \
 	tests/unit/base/test_status.c \
 	tests/unit/base/test_strbuf.c \
 	tests/unit/base/test_utf8.c \
+	tests/unit/client/test_type_cache.c \
 	tests/unit/ctl/test_arguments.c \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
@@ -743,6 +746,11 @@ bench-reflect: $(BIN)/tests/bench/reflect
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/registry.py
+
+.PHONY: bench-follow
+bench-follow: ## how soon what is registered is usable in the other daemons
+bench-follow: all $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/follow.py
 
 .PHONY: lint check-headers format
 lint: ## layers, headers, format, static analysis, protos

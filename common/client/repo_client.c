@@ -163,19 +163,34 @@ enum status repo_client_delete(struct rpc_channel *repo, const char *ns, const c
 	return invoke(repo, "Delete", &request.base, options, arena, &message, err);
 }
 
+static void fill_put(Collector__RequestOp *op, const struct repo_write *w, struct arena *arena)
+{
+	Google__Protobuf__Any *item = arena_alloc(arena, sizeof(*item));
+
+	fill_any(item, w->type_name, w->item, arena);
+	if (w->replaces) {
+		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_UPDATE;
+		op->update = arena_alloc(arena, sizeof(*op->update));
+		collector__update_request__init(op->update);
+		op->update->id = (char *)w->id;
+		op->update->item = item;
+		op->update->allow_missing = true;
+	} else {
+		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_CREATE;
+		op->create = arena_alloc(arena, sizeof(*op->create));
+		collector__create_request__init(op->create);
+		op->create->id = (char *)w->id;
+		op->create->item = item;
+	}
+}
+
 static Collector__RequestOp *operation_of(const struct repo_write *w, struct arena *arena)
 {
 	Collector__RequestOp *op = arena_alloc(arena, sizeof(*op));
 
 	collector__request_op__init(op);
 	if (w->type_name) {
-		Google__Protobuf__Any *item = arena_alloc(arena, sizeof(*item));
-		fill_any(item, w->type_name, w->item, arena);
-		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_CREATE;
-		op->create = arena_alloc(arena, sizeof(*op->create));
-		collector__create_request__init(op->create);
-		op->create->id = (char *)w->id;
-		op->create->item = item;
+		fill_put(op, w, arena);
 	} else {
 		op->operation_case = COLLECTOR__REQUEST_OP__OPERATION_DELETE;
 		op->delete_ = arena_alloc(arena, sizeof(*op->delete_));
@@ -185,14 +200,33 @@ static Collector__RequestOp *operation_of(const struct repo_write *w, struct are
 	return op;
 }
 
-static enum status outcome_of(const Collector__BatchResponse *reply, struct error *err)
+/* What is there already, or not there any more, is as it should be. */
+static enum status outcome_of(const Collector__ResponseOp *op, struct error *err)
 {
-	for (size_t i = 0; i < reply->n_responses; i++) {
-		const Collector__Status *s = reply->responses[i]->status;
-		enum status status = s ? status_from_collector_code((int)s->code) : STATUS_OK;
-		if (status != STATUS_OK && status != STATUS_ALREADY_EXISTS &&
-		    status != STATUS_NOT_FOUND)
-			return error_set(err, status, "%s", s->message);
+	const Collector__Status *s = op->status;
+	enum status status = s ? status_from_collector_code((int)s->code) : STATUS_OK;
+
+	return status == STATUS_OK || status == STATUS_ALREADY_EXISTS ||
+			       status == STATUS_NOT_FOUND
+		       ? STATUS_OK
+		       : error_set(err, status, "%s", s->message);
+}
+
+static enum status outcomes_of(const Collector__BatchResponse *reply, size_t count,
+			       enum status *ret_outcomes, struct error *err)
+{
+	struct error ignored; /* it is the status that is asked for */
+
+	if (reply->n_responses != count)
+		return error_set(err, STATUS_INTERNAL, "%zu writes have %zu outcomes", count,
+				 reply->n_responses);
+	for (size_t i = 0; i < count; i++) {
+		enum status status =
+			outcome_of(reply->responses[i], ret_outcomes ? &ignored : err);
+		if (ret_outcomes)
+			ret_outcomes[i] = status;
+		else if (status != STATUS_OK)
+			return status;
 	}
 	return STATUS_OK;
 }
@@ -200,7 +234,7 @@ static enum status outcome_of(const Collector__BatchResponse *reply, struct erro
 enum status repo_client_write(struct rpc_channel *repo, const char *ns, const char *collection,
 			      const struct repo_write *writes, size_t count,
 			      const struct rpc_options *options, struct arena *arena,
-			      struct error *err)
+			      enum status *ret_outcomes, struct error *err)
 {
 	Collector__BatchRequest request = COLLECTOR__BATCH_REQUEST__INIT;
 	ProtobufCMessage *message;
@@ -213,7 +247,8 @@ enum status repo_client_write(struct rpc_channel *repo, const char *ns, const ch
 		request.operations[request.n_operations] =
 			operation_of(&writes[request.n_operations], arena);
 	status = invoke(repo, "Batch", &request.base, options, arena, &message, err);
-	return status == STATUS_OK ? outcome_of((const Collector__BatchResponse *)message, err)
+	return status == STATUS_OK ? outcomes_of((const Collector__BatchResponse *)message,
+						 count, ret_outcomes, err)
 				   : status;
 }
 
@@ -253,14 +288,34 @@ static enum status struct_of(const char *json, struct arena *arena,
 	return status;
 }
 
+static enum status list(struct rpc_channel *repo, const Collector__ListRequest *request,
+			const struct rpc_options *options, struct arena *arena,
+			struct repo_page *ret_page, struct error *err)
+{
+	const Collector__ListResponse *reply;
+	struct repo_record *records;
+	ProtobufCMessage *message;
+	enum status status =
+		invoke(repo, "List", &request->base, options, arena, &message, err);
+
+	if (status != STATUS_OK)
+		return status;
+	reply = (const Collector__ListResponse *)message;
+	records = arena_alloc(arena, (reply->n_items + 1) * sizeof(*records));
+	for (size_t i = 0; i < reply->n_items; i++)
+		records[i] = record_of(reply->items[i],
+				       i < reply->n_infos ? reply->infos[i] : NULL, "");
+	*ret_page = (struct repo_page){records, reply->n_items, reply->next_page_token,
+				       reply->total_count};
+	return STATUS_OK;
+}
+
 enum status repo_client_list(struct rpc_channel *repo, const char *ns, const char *collection,
 			     const char *filter_json, const char *order_by, int page_size,
 			     const char *page_token, const struct rpc_options *options,
 			     struct arena *arena, struct repo_page *ret_page, struct error *err)
 {
 	Collector__ListRequest request = COLLECTOR__LIST_REQUEST__INIT;
-	struct repo_record *records;
-	ProtobufCMessage *message;
 	enum status status = STATUS_OK;
 
 	request.namespace_ = (char *)ns;
@@ -270,18 +325,27 @@ enum status repo_client_list(struct rpc_channel *repo, const char *ns, const cha
 	request.page_token = (char *)page_token;
 	if (*filter_json)
 		status = struct_of(filter_json, arena, &request.filter, err);
-	if (status == STATUS_OK)
-		status = invoke(repo, "List", &request.base, options, arena, &message, err);
-	if (status != STATUS_OK)
-		return status;
-	const Collector__ListResponse *reply = (const Collector__ListResponse *)message;
-	records = arena_alloc(arena, (reply->n_items + 1) * sizeof(*records));
-	for (size_t i = 0; i < reply->n_items; i++)
-		records[i] = record_of(reply->items[i],
-				       i < reply->n_infos ? reply->infos[i] : NULL, "");
-	*ret_page = (struct repo_page){records, reply->n_items, reply->next_page_token,
-				       reply->total_count};
-	return STATUS_OK;
+	return status == STATUS_OK ? list(repo, &request, options, arena, ret_page, err)
+				   : status;
+}
+
+enum status repo_client_list_fields(struct rpc_channel *repo, const char *ns,
+				    const char *collection, const char *const *paths,
+				    int page_size, const char *page_token,
+				    const struct rpc_options *options, struct arena *arena,
+				    struct repo_page *ret_page, struct error *err)
+{
+	Collector__ListRequest request = COLLECTOR__LIST_REQUEST__INIT;
+
+	request.namespace_ = (char *)ns;
+	request.collection_name = (char *)collection;
+	request.page_size = page_size;
+	request.page_token = (char *)page_token;
+	request.skip_total_count = true;
+	request.read_mask = (char **)paths;
+	while (paths[request.n_read_mask])
+		request.n_read_mask++;
+	return list(repo, &request, options, arena, ret_page, err);
 }
 
 static enum status describe(struct rpc_channel *repo, const char *ns, const char *collection,

@@ -69,19 +69,21 @@ enum status repo_client_delete(struct rpc_channel *repo, const char *ns, const c
 /* One write of many. */
 struct repo_write {
 	const char *id;
-	const char *type_name; /* of a record to create; NULL: delete the record */
+	const char *type_name; /* NULL: delete the record */
 	struct bytes item;
+	bool replaces; /* put it whatever is there; else create it, or leave what is there */
 };
 
 /*
  * At most 1,000 writes, in order. Creating what is there and deleting what is not are
- * fine, so that a batch may be sent again. The first other failure is returned; what came
- * before and after it was done all the same.
+ * fine, so that a batch may be sent again. ret_outcomes[i] is how @writes[i] ended;
+ * without it (NULL) the first failure is returned, and what came before and after it was
+ * done all the same.
  */
 enum status repo_client_write(struct rpc_channel *repo, const char *ns, const char *collection,
 			      const struct repo_write *writes, size_t count,
 			      const struct rpc_options *options, struct arena *arena,
-			      struct error *err) MUST_CHECK;
+			      enum status *ret_outcomes, struct error *err) MUST_CHECK;
 
 struct repo_page {
 	const struct repo_record *records;
@@ -115,6 +117,16 @@ enum status repo_client_collections(struct rpc_channel *repo, const char *ns,
 				    const struct rpc_options *options, struct arena *arena,
 				    const struct repo_collection **ret, size_t *ret_count,
 				    struct error *err) MUST_CHECK;
+
+/*
+ * A page of all records, of which only the fields at @paths (ends with NULL) are
+ * returned; without a total_count.
+ */
+enum status repo_client_list_fields(struct rpc_channel *repo, const char *ns,
+				    const char *collection, const char *const *paths,
+				    int page_size, const char *page_token,
+				    const struct rpc_options *options, struct arena *arena,
+				    struct repo_page *ret_page, struct error *err) MUST_CHECK;
 
 /* How many records, and bytes on disk. */
 enum status repo_client_describe(struct rpc_channel *repo, const char *ns,

@@ -148,8 +148,9 @@ static size_t look(struct history *h, struct repo_write writes[BATCH])
 
 	pthread_mutex_lock(&h->mu);
 	for (const struct kept *k = h->first; k && n < BATCH; k = k->next)
-		writes[n++] =
-			(struct repo_write){k->id, DISPATCH_TYPE, bytes_of(k->data, k->size)};
+		writes[n++] = (struct repo_write){.id = k->id,
+						  .type_name = DISPATCH_TYPE,
+						  .item = bytes_of(k->data, k->size)};
 	pthread_mutex_unlock(&h->mu);
 	return n;
 }
@@ -208,7 +209,7 @@ static bool write_batch(struct history *h)
 	if (status == STATUS_OK)
 		status = repo_client_write(h->repo, NAMES_SYSTEM_NAMESPACE,
 					   DISPATCHES_COLLECTION, writes, count, &options,
-					   &arena, &err);
+					   &arena, NULL, &err);
 	arena_release(&arena);
 	if (status == STATUS_NOT_FOUND)
 		h->have_collection = false; /* somebody deleted it */
@@ -275,7 +276,7 @@ static bool remove_old(struct history *h, struct arena *arena)
 	count = choose_old(&page, excess, oldest_ms, writes);
 	return count &&
 	       repo_client_write(h->repo, NAMES_SYSTEM_NAMESPACE, DISPATCHES_COLLECTION, writes,
-				 count, &options, arena, &ignored) == STATUS_OK &&
+				 count, &options, arena, NULL, &ignored) == STATUS_OK &&
 	       count == BATCH;
 }
 

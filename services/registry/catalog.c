@@ -1,5 +1,6 @@
 #include "services/registry/catalog.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +24,19 @@ struct space {
 	uint64_t generation;       /* of its last change */
 };
 
+struct listener {
+	void (*notify)(void *arg);
+	void *arg;
+};
+
 struct catalog {
 	char *dir;
 	const struct tree_damage *damage;
 	struct pool *builtins;
 	struct snapshot *empty;         /* what a namespace is before anything happens */
 	pthread_mutex_t changes[LOCKS]; /* by the hash of the namespace; taken before mu */
-	void (*notify)(void *arg);      /* NULL: nobody listens */
-	void *notify_arg;
+	struct listener listeners[CATALOG_MAX_LISTENERS];
+	size_t listener_count;
 	pthread_mutex_t mu;  /* what follows */
 	struct map spaces;   /* namespace -> struct space, owned; never shrinks */
 	uint64_t generation; /* of the last change of any */
@@ -252,8 +258,8 @@ const char *const *catalog_changed_since(struct catalog *c, uint64_t generation,
 
 void catalog_on_change(struct catalog *c, void (*notify)(void *arg), void *arg)
 {
-	c->notify = notify;
-	c->notify_arg = arg;
+	assert(c->listener_count < CATALOG_MAX_LISTENERS);
+	c->listeners[c->listener_count++] = (struct listener){notify, arg};
 }
 
 /* Stays where it is once it is there. NULL: nothing ever happened in @ns. */
@@ -367,7 +373,7 @@ enum status catalog_commit(struct catalog *c, const char *ns, struct snapshot *a
 	s->generation = ++c->generation;
 	pthread_mutex_unlock(&c->mu);
 	snapshot_unref(before);
-	if (c->notify)
-		c->notify(c->notify_arg);
+	for (size_t i = 0; i < c->listener_count; i++)
+		c->listeners[i].notify(c->listeners[i].arg);
 	return STATUS_OK;
 }

@@ -20,7 +20,7 @@
 struct catalog;
 struct pool;
 
-enum { CATALOG_MAX_NAMESPACES = 4096, CATALOG_MAX_FILES = 20000 };
+enum { CATALOG_MAX_NAMESPACES = 4096, CATALOG_MAX_FILES = 20000, CATALOG_MAX_LISTENERS = 4 };
 
 /*
  * Load everything below @dir. @damage, borrowed for the catalog's life, is told
@@ -54,7 +54,7 @@ const char *const *catalog_changed_since(struct catalog *c, uint64_t generation,
 
 /*
  * Call @notify(@arg) after every change, on the thread that made it, which holds
- * the namespace's lock. Before there are any.
+ * the namespace's lock. At most CATALOG_MAX_LISTENERS; before there are any changes.
  */
 void catalog_on_change(struct catalog *c, void (*notify)(void *arg), void *arg);
 

@@ -7,12 +7,15 @@
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
 #include "services/registry/catalog.h"
+#include "services/registry/publish.h"
 #include "services/registry/rpc.h"
 
 struct registry {
 	struct tree_damage damage;
 	struct catalog *catalog;
 	struct registry_rpc *rpc;
+	struct publisher_observer observer;
+	struct publisher *publisher;
 };
 
 struct registry_config {
@@ -36,6 +39,13 @@ static void tell_damage(void *arg, const char *path, const char *why)
 	daemon_add_problem(arg, text);
 }
 
+static void tell_progress(void *arg, const struct publisher_progress *progress)
+{
+	daemon_set_number(arg, "namespaces_unpublished", (int64_t)progress->pending);
+	daemon_set_number(arg, "records_published", (int64_t)progress->written);
+	daemon_set_number(arg, "records_refused", (int64_t)progress->refused);
+}
+
 static enum status open_registry(struct daemon *d, const void *config, void **ret_state,
 				 struct error *err)
 {
@@ -54,8 +64,15 @@ static enum status open_registry(struct daemon *d, const void *config, void **re
 		return status;
 	}
 	r->rpc = registry_rpc_new(d, r->catalog, allowed);
+	r->observer = (struct publisher_observer){tell_progress, d};
+	r->publisher = publisher_new(r->catalog, daemon_channel(d, DAEMON_REPO), &r->observer);
 	*ret_state = r;
 	return STATUS_OK;
+}
+
+static void start_registry(void *state)
+{
+	publisher_start(((struct registry *)state)->publisher);
 }
 
 static void drain_registry(void *state)
@@ -67,6 +84,7 @@ static void close_registry(void *state)
 {
 	struct registry *r = state;
 
+	publisher_free(r->publisher);
 	registry_rpc_free(r->rpc);
 	catalog_close(r->catalog);
 	free(r);
@@ -78,6 +96,7 @@ static const struct daemon_spec spec = {
 	.options = options,
 	.config_size = sizeof(struct registry_config),
 	.open = open_registry,
+	.start = start_registry,
 	.drain = drain_registry,
 	.close = close_registry,
 };
