@@ -59,7 +59,7 @@ enum status registry_client_version(struct rpc_channel *registry, const char *ns
 				    const struct rpc_options *options, int64_t *ret_version,
 				    struct error *err)
 {
-	struct registry_descriptors found;
+	struct registry_descriptors found = {0};
 	struct arena arena;
 	enum status status;
 

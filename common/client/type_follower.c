@@ -194,8 +194,8 @@ static void set_followed(struct type_cache *t, const struct registry_known *know
 }
 
 /* True: it was told of all that there was. */
-static bool listen(struct type_cache *t, struct registry_watch *watch,
-		   const struct registry_known *known, size_t count)
+static bool take_events(struct type_cache *t, struct registry_watch *watch,
+			const struct registry_known *known, size_t count)
 {
 	struct change change = {.set = STRBUF_INIT};
 	struct registry_event e;
@@ -266,7 +266,7 @@ static bool follow(struct type_cache *t)
 	    registry_watch_open(t->registry, known, count, &options, &watch, &ignored) ==
 		    STATUS_OK) {
 		if (publish(t, watch))
-			is_current = listen(t, watch, known, count);
+			is_current = take_events(t, watch, known, count);
 		pthread_mutex_lock(&t->mu);
 		t->follower.watch = NULL;
 		pthread_mutex_unlock(&t->mu);

@@ -32,9 +32,9 @@ static enum status check_method(struct checking *c, const struct pool_method *wa
 				: "the method goes");
 		return STATUS_OK;
 	}
-	status = checking_values(c, c->rule, was->input, INT64_MAX - 1);
+	status = checking_values(c, &c->calls, c->rule, was->input, INT64_MAX - 1);
 	if (status == STATUS_OK)
-		status = checking_values(c, c->rule, was->output, INT64_MAX - 1);
+		status = checking_values(c, &c->calls, c->rule, was->output, INT64_MAX - 1);
 	return status;
 }
 
@@ -55,7 +55,7 @@ enum status checking_handler(struct checking *c, const struct handler_record *r)
 	if (strcmp(r->ns, c->change->ns) != 0)
 		return STATUS_OK;
 	c->rule = "HANDLER";
-	c->user = arena_printf(&c->finder.arena, "handler %s", r->id);
+	c->user = arena_printf(&c->arena, "handler %s", r->id);
 	return check_call(c, r->service, r->method);
 }
 
@@ -66,7 +66,7 @@ static enum status check_type(struct checking *c, const char *type)
 	if (!before)
 		return STATUS_OK;
 	if (checking_type_in(c->change->after, type))
-		return checking_values(c, c->rule, before, INT64_MAX - 1);
+		return checking_values(c, &c->calls, c->rule, before, INT64_MAX - 1);
 	checking_hit(c, c->rule, type, before->file->name, "the type goes");
 	return STATUS_OK;
 }
@@ -76,7 +76,7 @@ enum status checking_workflow(struct checking *c, const struct workflow_definiti
 	enum status status;
 
 	c->rule = "WORKFLOW_DEFINITION";
-	c->user = arena_printf(&c->finder.arena, "workflow %s/%s", d->ns, d->name);
+	c->user = arena_printf(&c->arena, "workflow %s/%s", d->ns, d->name);
 	status = check_type(c, d->input_type);
 	if (status == STATUS_OK)
 		status = check_type(c, d->output_type);

@@ -19,13 +19,17 @@ struct search_path;
 
 struct checking {
 	const struct reality_change *change;
-	struct losses_finder finder; /* and its arena, for texts */
+	struct arena arena;
+	struct losses_finder records; /* in collections, of all versions since */
+	struct losses_finder calls;   /* of methods, of the present version */
 	struct breakages *breakages;
 	struct error *err;
 	const char *rule, *user; /* of whoever is looked at */
 	struct map said;         /* a workflow has versions: what was told of it */
 };
 
+/* When @r was made, at the earliest. */
+int64_t checking_made_us(const struct collection_record *r);
 enum status checking_collection(struct checking *c,
 				const struct collection_record *r) MUST_CHECK;
 enum status checking_handler(struct checking *c, const struct handler_record *r) MUST_CHECK;
@@ -47,8 +51,8 @@ bool checking_resolve(const struct pool *pool, const struct pool_message *type,
 void checking_hit(struct checking *c, const char *rule, const char *path, const char *file_name,
 		  const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* Tell of what is lost of @type's values that were written after @since_us. */
-enum status checking_values(struct checking *c, const char *rule,
+/* Tell of what @finder finds lost of @type's values that were written after @since_us. */
+enum status checking_values(struct checking *c, struct losses_finder *finder, const char *rule,
 			    const struct pool_message *type, int64_t since_us) MUST_CHECK;
 
 #endif

@@ -47,13 +47,18 @@ static void check_path(struct checking *c, const struct pool_message *before, co
 	arena_release(&arena);
 }
 
+int64_t checking_made_us(const struct collection_record *r)
+{
+	return r->created_us - CREATION_SLACK_US;
+}
+
 enum status checking_collection(struct checking *c, const struct collection_record *r)
 {
 	const struct pool_message *before = checking_type_in(c->change->before->pool, r->type);
 
 	if (!before)
 		return STATUS_OK;
-	c->user = arena_printf(&c->finder.arena, "collection %s/%s", r->ns, r->name);
+	c->user = arena_printf(&c->arena, "collection %s/%s", r->ns, r->name);
 	if (!checking_type_in(c->change->after, r->type)) {
 		checking_hit(c, "COLLECTION_TYPE", r->type, before->file->name,
 			     "the type of its records goes");
@@ -63,6 +68,6 @@ enum status checking_collection(struct checking *c, const struct collection_reco
 		check_path(c, before, r->indexed_fields[i], "indexed");
 	for (size_t i = 0; i < r->text_count; i++)
 		check_path(c, before, r->text_fields[i], "full-text");
-	return checking_values(c, "COLLECTION_RECORDS", before,
-			       r->created_us - CREATION_SLACK_US);
+	return checking_values(c, &c->records, "COLLECTION_RECORDS", before,
+			       checking_made_us(r));
 }

@@ -92,29 +92,26 @@ struct pool *history_pool(struct catalog *c, const char *ns, const struct snapsh
 	return pool;
 }
 
-void history_load(struct catalog *c, const char *ns, const struct snapshot *now,
-		  const char *name, struct history *ret)
+bool history_visit(struct catalog *c, const char *ns, const struct snapshot *now,
+		   const char *name, bool (*visit)(void *arg, const struct history_version *v),
+		   void *arg)
 {
 	const struct snapshot_file *f = snapshot_find_any(now, name);
-	const struct snapshot_version *v = f ? f->newest : NULL;
+	const struct snapshot_version *newest = f ? f->newest : NULL, *next = newest;
+	int64_t visited = 0;
+	bool goes_on = true;
 
-	*ret = (struct history){0};
-	if (v && v->previous)
-		ret->states = xreallocarray(NULL, HISTORY_MAX, sizeof(*ret->states));
-	for (int i = 0; v && v->previous && i < HISTORY_MAX; i++, v = v->previous) {
-		struct pool *pool = history_pool(c, ns, now, name, v->previous->at);
-		if (pool)
-			ret->states[ret->count++] = (struct history_state){
-				pool, pool_file(pool, name, strlen(name)), v->registered_us};
+	for (int i = 0; goes_on && next && next->previous && i < HISTORY_MAX; i++) {
+		struct pool *pool = history_pool(c, ns, now, name, next->previous->at);
+		if (pool) {
+			const struct history_version v = {
+				pool, pool_file(pool, name, strlen(name)), next->registered_us};
+			goes_on = visit(arg, &v);
+			visited++;
+		}
+		pool_unref(pool);
+		next = next->previous;
 	}
 	/* Versions count from 1. */
-	ret->is_whole = !f || f->newest->version == (int64_t)ret->count + 1;
-}
-
-void history_release(struct history *h)
-{
-	for (size_t i = 0; i < h->count; i++)
-		pool_unref(h->states[i].pool);
-	free(h->states);
-	*h = (struct history){0};
+	return !newest || newest->version == visited + 1;
 }

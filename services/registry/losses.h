@@ -31,13 +31,17 @@ struct losses {
 /* Finds them, and remembers: many users share a type. Not thread-safe. */
 struct losses_finder {
 	const struct reality_change *change; /* borrowed */
+	int64_t since_us;
 	struct arena arena;
-	struct map changed;   /* names of the files */
-	struct map histories; /* file name -> struct history, owned */
-	struct map known;     /* type -> struct losses, in the arena */
+	struct map changed;  /* names of the files */
+	struct map files;    /* names of those whose messages are looked at */
+	struct map messages; /* message -> struct losses of itself, in the arena */
+	struct map known; /* type -> struct losses with all that it is made of, in the arena */
 };
 
-void losses_finder_init(struct losses_finder *f, const struct reality_change *change);
+/* Versions that were past at @since_us are not looked at; INT64_MAX: the present one alone is. */
+void losses_finder_init(struct losses_finder *f, const struct reality_change *change,
+			int64_t since_us);
 void losses_finder_release(struct losses_finder *f);
 
 /*

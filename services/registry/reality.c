@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/strbuf.h"
 #include "common/reflect/compat.h"
 #include "common/reflect/pool.h"
@@ -13,19 +14,30 @@
 
 /* ------------------------------------------------------------ without users */
 
+/* A search through earlier versions. */
+struct search {
+	const struct reality_change *change;
+	struct arena *arena;
+	bool has_found;
+};
+
+static bool look_into(void *arg, const struct history_version *v)
+{
+	struct search *s = arg;
+
+	s->has_found = compat_check_file(v->file, s->change->after, COMPAT_RECORDS, 1, s->arena)
+			       .count > 0;
+	arena_reset(s->arena);
+	return !s->has_found && clock_monotonic_ns() < s->change->deadline_ns;
+}
+
+/* Also when not all that it had can be known. */
 static bool once_had_what_it_takes(const struct reality_change *c, const char *name,
 				   struct arena *arena)
 {
-	struct history h;
-	bool found;
+	struct search s = {.change = c, .arena = arena};
 
-	history_load(c->catalog, c->ns, c->before, name, &h);
-	found = !h.is_whole;
-	for (size_t i = 0; i < h.count && !found; i++)
-		found = compat_check_file(h.states[i].file, c->after, COMPAT_RECORDS, 1, arena)
-				.count > 0;
-	history_release(&h);
-	return found;
+	return !history_visit(c->catalog, c->ns, c->before, name, look_into, &s) || s.has_found;
 }
 
 static bool file_may_hit(const struct reality_change *c, const char *name, struct arena *arena)
@@ -91,11 +103,11 @@ void checking_hit(struct checking *c, const char *rule, const char *path, const 
 						       .user = c->user});
 }
 
-enum status checking_values(struct checking *c, const char *rule,
+enum status checking_values(struct checking *c, struct losses_finder *finder, const char *rule,
 			    const struct pool_message *type, int64_t since_us)
 {
 	const struct losses *losses;
-	enum status status = losses_of(&c->finder, type, &losses, c->err);
+	enum status status = losses_of(finder, type, &losses, c->err);
 
 	for (size_t i = 0; status == STATUS_OK && i < losses->count; i++) {
 		const struct loss *l = &losses->items[i];
@@ -107,13 +119,28 @@ enum status checking_values(struct checking *c, const char *rule,
 	return status;
 }
 
+/* When the oldest of the collections was made; INT64_MAX: there is none. */
+static int64_t oldest_us(const struct users *users)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (size_t i = 0; i < users->collection_count; i++) {
+		const int64_t made = checking_made_us(&users->collections[i]);
+		if (made < oldest)
+			oldest = made;
+	}
+	return oldest;
+}
+
 enum status reality_check(const struct reality_change *change, const struct users *users,
 			  struct breakages *breakages, struct error *err)
 {
 	struct checking c = {.change = change, .breakages = breakages, .err = err};
 	enum status status = STATUS_OK;
 
-	losses_finder_init(&c.finder, change);
+	arena_init(&c.arena, 0);
+	losses_finder_init(&c.records, change, oldest_us(users));
+	losses_finder_init(&c.calls, change, INT64_MAX);
 	for (size_t i = 0; i < users->collection_count && status == STATUS_OK; i++)
 		status = checking_collection(&c, &users->collections[i]);
 	for (size_t i = 0; i < users->handler_count && status == STATUS_OK; i++)
@@ -121,6 +148,8 @@ enum status reality_check(const struct reality_change *change, const struct user
 	for (size_t i = 0; i < users->workflow_count && status == STATUS_OK; i++)
 		status = checking_workflow(&c, &users->workflows[i]);
 	map_release(&c.said, NULL);
-	losses_finder_release(&c.finder);
+	losses_finder_release(&c.records);
+	losses_finder_release(&c.calls);
+	arena_release(&c.arena);
 	return status;
 }

@@ -94,7 +94,7 @@ static char *grow(struct asking *a, const struct kind *kind, const char *items, 
 
 	*room = *room ? 2 * *room + PAGE : PAGE;
 	more = arena_alloc(a->arena, *room * kind->item_size);
-	if (count)
+	if (items)
 		memcpy(more, items, count * kind->item_size);
 	return more;
 }

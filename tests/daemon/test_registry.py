@@ -154,6 +154,53 @@ class Registry(CollectorTest):
                                  Code.ALREADY_EXISTS):
             self.register_file(mine, "reg-reserved")
 
+    def test_what_is_built_in_is_everywhere_and_nobodys(self):
+        """google/protobuf/* and collector/* can be imported in any namespace, and not replaced."""
+        for namespace in ("reg-built-in-a", "reg-built-in-b"):
+            file = descriptor_pb2.FileDescriptorProto(
+                name="uses.proto", package="uses", syntax="proto3",
+                dependency=["collector/common.proto", "google/protobuf/struct.proto"])
+            message = file.message_type.add(name="M")
+            for number, type_name in enumerate((".collector.Status", ".google.protobuf.Struct"), 1):
+                message.field.add(name="f%d" % number, number=number, type_name=type_name,
+                                  type=descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
+                                  label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
+            self.register_file(file, namespace)
+            got = self.front.registry.GetDescriptors(registry_pb2.GetDescriptorsRequest(
+                namespace=namespace, symbol="uses.M"))
+            self.assertTrue({"collector/common.proto", "google/protobuf/struct.proto"} <= {
+                f.name for f in descriptor_pb2.FileDescriptorSet.FromString(
+                    got.file_descriptor_set).file})
+        for name in ("google/protobuf/any.proto", "collector/common.proto",
+                     "collector/registry.proto"):
+            mine = descriptor_pb2.FileDescriptorProto(name=name, package="mine", syntax="proto3")
+            with self.assertRpcError(Code.INVALID_ARGUMENT, text="built in"):
+                self.register_file(mine, "reg-built-in-a")
+            # In a set, where compilers put what they include, they are left out.
+            self.front.registry.RegisterFiles(registry_pb2.RegisterFilesRequest(
+                namespace="reg-built-in-a", files=descriptor_pb2.FileDescriptorSet(file=[mine])))
+        listed = self.front.registry.ListProtos(registry_pb2.ListProtosRequest(
+            namespace="reg-built-in-a"))
+        self.assertEqual([p.file_name for p in listed.protos], ["uses.proto"])
+
+    def test_a_service_by_its_descriptor_alone_again(self):
+        """With streams and options, which are kept; the same again changes nothing."""
+        types = protos.Types(protos.single_file("pay/v1/pay.proto", "message Pay {}", "pay.v1"))
+        self.front.register(types, "reg-service-again")
+        service = descriptor_pb2.ServiceDescriptorProto(name="pay.v1.PayService")
+        method = service.method.add(name="Do", input_type=".pay.v1.Pay", output_type=".pay.v1.Pay",
+                                    client_streaming=True, server_streaming=True)
+        method.options.idempotency_level = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+        request = registry_pb2.RegisterServiceRequest(
+            namespace="reg-service-again", service_descriptor=service)
+        first, again = (self.front.registry.RegisterService(request) for _ in range(2))
+        self.assertEqual(first.namespace_version, again.namespace_version)
+        found = self.lookup("pay.v1.PayService", "reg-service-again")
+        self.assertTrue(found.methods[0].client_streaming and found.methods[0].server_streaming)
+        self.assertEqual(found.methods[0].idempotency_level,
+                         registry_pb2.MethodInfo.NO_SIDE_EFFECTS)
+        self.assertEqual(found.service_descriptor.method[0].options, method.options)
+
     def test_a_service_by_its_descriptor_alone(self):
         types = protos.Types(protos.single_file("pay/v1/pay.proto", "message Pay {}", "pay.v1"))
         self.front.register(types, "reg-service")

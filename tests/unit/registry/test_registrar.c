@@ -425,6 +425,52 @@ START_TEST(users_are_asked_and_believed)
 }
 END_TEST
 
+/* Another change comes while this one asks. */
+static enum status change_meanwhile(void *arg, const char *ns, uint64_t deadline_ns,
+				    struct arena *to, struct users *ret, struct error *error)
+{
+	struct registrar other = {.catalog = registrar.catalog};
+	struct registrar_result result;
+	struct breakages found;
+	size_t count;
+	const struct bytes *files =
+		compile(SOURCES({"a.proto", P3 "message A { string a = 1; string b = 2; }"}),
+			"", &count);
+
+	breakages_init(&found, &arena);
+	ck_assert_int_eq(
+		registrar_register(&other,
+				   &(struct registrar_request){.ns = "shop",
+							       .files = files,
+							       .count = count,
+							       .deadline_ns = UINT64_MAX},
+				   &arena, &found, &result, error),
+		STATUS_OK);
+	registrar_result_release(&result);
+	return say_users(arg, ns, deadline_ns, to, ret, error);
+}
+
+START_TEST(no_lock_is_held_while_users_are_asked)
+{
+	const struct users one = {.collections = &as, .collection_count = 1};
+
+	as.created_us = (int64_t)clock_unix_us();
+	there = &one;
+	asked = 0;
+	PUT_OK({"a.proto", P3 "message A { string a = 1; }"});
+	registrar.ask_users = change_meanwhile;
+	ck_assert_int_eq(put(SOURCES({"a.proto", P3 "message A { int32 a = 1; }"}), 0),
+			 STATUS_FAILED_PRECONDITION);
+	ck_assert_int_eq(asked, 1);
+	/* What is told is held against what there is by now. */
+	ck_assert_int_eq(version(), 2);
+	ck_assert_str_eq(broken(), "FIELD_WIRE_JSON_COMPATIBLE_TYPE t.A.a ; "
+				   "FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED t.A.b ; "
+				   "FIELD_NO_DELETE_UNLESS_NAME_RESERVED t.A.b ; "
+				   "COLLECTION_RECORDS t.A.a collection shop/as; ");
+}
+END_TEST
+
 START_TEST(records_may_be_of_any_version_since_their_collection_was_made)
 {
 	const struct users one = {.collections = &as, .collection_count = 1};
@@ -519,6 +565,7 @@ int main(void)
 				 the_policy_decides_what_breaks,
 				 files_that_would_not_link_are_listed_and_no_force_helps,
 				 users_are_asked_and_believed,
+				 no_lock_is_held_while_users_are_asked,
 				 records_may_be_of_any_version_since_their_collection_was_made,
 				 a_file_goes_when_nobody_needs_it,
 				 NULL,
