@@ -158,7 +158,7 @@ static struct bytes plain_run(struct json_lex *l, bool *high)
 	const char *start = l->at, *at = start;
 	uint64_t seen = 0;
 
-	for (; l->end - at >= 8; at += 8) {
+	while (l->end - at >= 8) {
 		const uint64_t word = wire_load64((const uint8_t *)at);
 		const uint64_t found = specials(word);
 
@@ -168,13 +168,13 @@ static struct bytes plain_run(struct json_lex *l, bool *high)
 
 			seen |= word & ((UINT64_C(1) << (8 * before)) - 1);
 			at += before;
-			goto done;
+			break;
 		}
 		seen |= word;
+		at += 8;
 	}
 	for (; at < l->end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20; at++)
 		seen |= (unsigned char)*at;
-done:
 	*high |= (seen & REPEAT(0x80)) != 0;
 	l->at = at;
 	return bytes_of(start, (size_t)(at - start));

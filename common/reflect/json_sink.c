@@ -1,5 +1,6 @@
 #include "common/reflect/json_sink.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,10 +8,13 @@
 #include "common/base/utf8.h"
 #include "common/reflect/jsonb.h"
 
+/* Copies are made in words, which may write so many bytes beyond what is copied. */
+enum { SLACK_BYTES = 8 };
+
 /* Where the next @len bytes go; took() ends there what was written. */
 static inline char *room(struct json_sink *s, size_t len)
 {
-	strbuf_grow(s->out, len);
+	strbuf_grow(s->out, len + SLACK_BYTES);
 	return s->out->buf + s->out->len;
 }
 
@@ -20,9 +24,46 @@ static inline void took(struct json_sink *s, char *end)
 	s->out->len = (size_t)(end - s->out->buf);
 }
 
+static inline uint64_t load_word(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* @len < 8 bytes at the front of a word as memory has it, spaces behind them. */
+static inline uint64_t load_short(const char *p, size_t len)
+{
+	char word[8] = "        ";
+
+	if (len & 4) {
+		memcpy(word, p, 4);
+		memcpy(word + len - 4, p + len - 4, 4);
+	} else if (len) {
+		word[0] = p[0];
+		word[len / 2] = p[len / 2];
+		word[len - 1] = p[len - 1];
+	}
+	return load_word(word);
+}
+
+/* memcpy() is a call, and most texts are short. */
 static inline char *copy(char *to, const void *data, size_t len)
 {
-	memcpy(to, data, len);
+	const char *from = data;
+
+	if (len > 64) {
+		memcpy(to, from, len);
+	} else if (len < 8) {
+		const uint64_t word = load_short(from, len);
+
+		memcpy(to, &word, sizeof(word));
+	} else {
+		for (size_t i = 0; i < len - 8; i += 8)
+			memcpy(to + i, from + i, 8);
+		memcpy(to + len - 8, from + len - 8, 8);
+	}
 	return to + len;
 }
 
@@ -149,8 +190,11 @@ void json_sink_number(struct json_sink *s, const char *text, size_t len)
 	put_element(s, type, text, len);
 }
 
+enum { INTEGER_MAX_BYTES = 24 };
+
 static void integer(struct json_sink *s, const char *text, size_t len, bool quoted)
 {
+	assert(len < INTEGER_MAX_BYTES);
 	if (quoted)
 		json_sink_plain(s, text, len);
 	else if (s->binary)
@@ -158,8 +202,6 @@ static void integer(struct json_sink *s, const char *text, size_t len, bool quot
 	else
 		put(s, text, len);
 }
-
-enum { INTEGER_MAX_BYTES = 24 };
 
 void json_sink_int(struct json_sink *s, int64_t value, bool quoted)
 {
@@ -292,22 +334,27 @@ static inline void look_at(struct word_class *c, uint64_t word)
 		      ((backslash - REPEAT(1)) & ~backslash);
 }
 
-static inline struct text_class classify(struct bytes text)
+/* Copy @text to @to, and see what is in it. */
+static inline struct text_class copy_text(char *to, const char *text, size_t len)
 {
-	const uint8_t *p = text.data, *end = p + text.size;
 	struct word_class c = {0, 0};
-	uint64_t word = REPEAT(' ');
 
-	for (; end - p >= 8; p += 8) {
-		memcpy(&word, p, sizeof(word));
+	if (len < 8) {
+		const uint64_t word = load_short(text, len);
+
+		memcpy(to, &word, sizeof(word));
 		look_at(&c, word);
-	}
-	if (p < end) {
-		if (text.size >= 8)
-			memcpy(&word, end - 8, sizeof(word)); /* some for the second time */
-		else
-			memcpy(&word, p, text.size);
-		look_at(&c, word);
+	} else {
+		for (size_t i = 0; i < len - 8; i += 8) {
+			const uint64_t word = load_word(text + i);
+
+			memcpy(to + i, &word, sizeof(word));
+			look_at(&c, word);
+		}
+		const uint64_t last = load_word(text + len - 8);
+
+		memcpy(to + len - 8, &last, sizeof(last));
+		look_at(&c, last);
 	}
 	return (struct text_class){(c.escapes & REPEAT(0x80)) != 0,
 				   (c.high & REPEAT(0x80)) != 0};
@@ -315,20 +362,28 @@ static inline struct text_class classify(struct bytes text)
 
 bool json_sink_string(struct json_sink *s, struct bytes text)
 {
-	const struct text_class class = classify(text);
+	const char *data = (const char *)text.data;
+	const unsigned before = s->binary ? jsonb_header_len(text.size) : 1;
+	char *to = room(s, before + text.size + 1);
+	const struct text_class class = copy_text(to + before, data, text.size);
+	char *end = to + before + text.size;
 
-	if (class.high && !utf8_valid((const char *)text.data, text.size))
+	*to = '\0'; /* nothing is written yet */
+	if (class.high && !utf8_valid(data, text.size))
 		return false;
 	if (s->binary) {
-		put_element(s, class.escapes ? JSONB_TEXTRAW : JSONB_TEXT, text.data,
-			    text.size);
+		jsonb_put_header((uint8_t *)to, class.escapes ? JSONB_TEXTRAW : JSONB_TEXT,
+				 text.size);
 	} else if (class.escapes) {
 		strbuf_addch(s->out, '"');
-		strbuf_add_json_escaped(s->out, (const char *)text.data, text.size);
+		strbuf_add_json_escaped(s->out, data, text.size);
 		strbuf_addch(s->out, '"');
+		return true;
 	} else {
-		json_sink_plain(s, (const char *)text.data, text.size);
+		*to = '"';
+		*end++ = '"';
 	}
+	took(s, end);
 	return true;
 }
 

@@ -133,6 +133,54 @@ START_TEST(jsonb_is_what_sqlite_makes_of_the_text)
 }
 END_TEST
 
+static void check_name(sqlite3 *db, const struct strbuf *raw, const char *expected)
+{
+	AUTO_STRBUF wire = STRBUF_INIT, text = STRBUF_INIT, jsonb = STRBUF_INIT;
+	AUTO_STRBUF back = STRBUF_INIT;
+	struct bytes message;
+
+	wire_add_bytes(&wire, 1, bytes_of(raw->buf, raw->len));
+	message = bytes_of(wire.buf, wire.len);
+	ck_assert_int_eq(wire_to_json(pool, type, message, 0, &text, &err), STATUS_OK);
+	ck_assert_str_eq(text.buf, expected);
+	parse(text.buf, &back);
+	ck_assert(bytes_equal(bytes_of(back.buf, back.len), message));
+	ck_assert_int_eq(wire_to_jsonb(pool, type, message, 0, &jsonb, &err), STATUS_OK);
+	ck_assert_str_eq(ask(db, "SELECT json_valid(?1, 8) AND json(?1) = ?2",
+			     bytes_of(jsonb.buf, jsonb.len), text.buf),
+			 "1");
+}
+
+/* Texts are looked at in words: each length, each kind of character in each place. */
+START_TEST(texts_of_every_length)
+{
+	static const struct {
+		const char *raw, *json;
+	} kinds[] = {{"x", "x"},    {"\"", "\\\""},          {"\\", "\\\\"},
+		     {"\n", "\\n"}, {"\x1f", "\\u001f"},     {"\x7f", "\x7f"},
+		     {" ", " "},    {"\xc3\xa9", "\xc3\xa9"}};
+	const size_t kind_count = sizeof(kinds) / sizeof(*kinds);
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(":memory:", &db), SQLITE_OK);
+	for (size_t len = 1; len < 72; len++)
+		for (size_t i = 0; i<len * kind_count; i += len> 20 ? 7 : 1) {
+			AUTO_STRBUF raw = STRBUF_INIT, json = STRBUF_INIT;
+
+			strbuf_addstr(&json, "{\"name\":\"");
+			for (size_t at = 0; at < len; at++) {
+				const bool odd = at == i / kind_count;
+
+				strbuf_addstr(&raw, odd ? kinds[i % kind_count].raw : "a");
+				strbuf_addstr(&json, odd ? kinds[i % kind_count].json : "a");
+			}
+			strbuf_addstr(&json, "\"}");
+			check_name(db, &raw, json.buf);
+		}
+	sqlite3_close(db);
+}
+END_TEST
+
 START_TEST(what_search_needs_is_there)
 {
 	AUTO_STRBUF wire = STRBUF_INIT;
@@ -355,6 +403,7 @@ int main(void)
 			 (const TTest *const[]){
 				 canonical_text_survives_the_round_trip,
 				 jsonb_is_what_sqlite_makes_of_the_text,
+				 texts_of_every_length,
 				 what_search_needs_is_there,
 				 errors_say_where,
 				 paths_of_masks,
