@@ -67,6 +67,12 @@ void rpc_fail_not_processed(void *call, const struct error *err);
 void rpc_finish(void *call);
 
 /*
+ * Cut the call off with @status and @why: what is queued is dropped. Its method is
+ * told as of any cancelled call, and ends it. Any thread that holds the call.
+ */
+void rpc_cut(void *call, enum status status, const char *why);
+
+/*
  * For what a method allocates for its reply; freed when the call is. The
  * request is in it too. Only one thread at a time may use it.
  */

@@ -199,6 +199,13 @@ void rpc_finish(void *call)
 
 /* ------------------------------------------------------------- cancellation */
 
+void rpc_cut(void *call, enum status status, const char *why)
+{
+	struct rpc_call *c = call;
+
+	grpc_call_cancel_with_status(c->core, (grpc_status_code)status, why, NULL);
+}
+
 bool rpc_is_cancelled(void *call)
 {
 	return rpc_call_is_over(call);
