@@ -131,6 +131,7 @@ BASE_SRC := \
 	common/base/names.c \
 	common/base/random.c \
 	common/base/resolver.c \
+	common/base/sha256.c \
 	common/base/status.c \
 	common/base/strbuf.c \
 	common/base/utf8.c
@@ -281,12 +282,21 @@ REPO_SRC := \
 	services/repo/batch_rpc.c \
 	services/repo/catalog.c \
 	services/repo/changes_store.c \
+	services/repo/collection.c \
 	services/repo/collection_rpc.c \
 	services/repo/condition_store.c \
+	services/repo/counters_store.c \
+	services/repo/dir_rpc.c \
 	services/repo/directory.c \
+	services/repo/download_rpc.c \
 	services/repo/explain_rpc.c \
 	services/repo/explain_store.c \
 	services/repo/feed_store.c \
+	services/repo/file_streams.c \
+	services/repo/file_uri.c \
+	services/repo/files.c \
+	services/repo/files_rpc.c \
+	services/repo/files_store.c \
 	services/repo/filter_rpc.c \
 	services/repo/fingerprint.c \
 	services/repo/invoke_rpc.c \
@@ -295,16 +305,26 @@ REPO_SRC := \
 	services/repo/lease_store.c \
 	services/repo/left_overs.c \
 	services/repo/page_token.c \
+	services/repo/parallel.c \
 	services/repo/query.c \
 	services/repo/query_store.c \
+	services/repo/query_text.c \
+	services/repo/ranked_store.c \
 	services/repo/read_rpc.c \
 	services/repo/read_store.c \
 	services/repo/requests_store.c \
 	services/repo/rpc.c \
 	services/repo/schema_store.c \
+	services/repo/search_collections_rpc.c \
+	services/repo/search_rpc.c \
 	services/repo/sqlite_store.c \
 	services/repo/text_store.c \
 	services/repo/types.c \
+	services/repo/upload_rpc.c \
+	services/repo/vector.c \
+	services/repo/vector_cache.c \
+	services/repo/vector_field.c \
+	services/repo/vector_store.c \
 	services/repo/waits.c \
 	services/repo/watch_rpc.c \
 	services/repo/write_rpc.c \
@@ -363,6 +383,7 @@ CTL_SRC := \
 	services/console/ctl/describe.c \
 	services/console/ctl/descriptor_input.c \
 	services/console/ctl/dispatcher_commands.c \
+	services/console/ctl/file_commands.c \
 	services/console/ctl/filter.c \
 	services/console/ctl/import.c \
 	services/console/ctl/labels.c \
@@ -387,6 +408,7 @@ UNIT_TESTS := \
 	tests/unit/base/test_names.c \
 	tests/unit/base/test_random.c \
 	tests/unit/base/test_resolver.c \
+	tests/unit/base/test_sha256.c \
 	tests/unit/base/test_status.c \
 	tests/unit/base/test_strbuf.c \
 	tests/unit/base/test_utf8.c \
@@ -414,11 +436,14 @@ UNIT_TESTS := \
 	tests/unit/registry/test_registrar.c \
 	tests/unit/registry/test_snapshot.c \
 	tests/unit/registry/test_tree.c \
+	tests/unit/repo/test_files.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
 	tests/unit/repo/test_requests.c \
 	tests/unit/repo/test_schema.c \
 	tests/unit/repo/test_store.c \
+	tests/unit/repo/test_text.c \
+	tests/unit/repo/test_vector.c \
 	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_pool.c \
@@ -451,6 +476,7 @@ TEST_PROGRAMS := \
 	tests/bench/bare_echo.c \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
+	tests/bench/memory_scan.c \
 	tests/bench/pool_bench.c \
 	tests/bench/raw_sqlite.c \
 	tests/bench/reflect.c \
@@ -751,6 +777,11 @@ bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 bench-follow: ## how soon what is registered is usable in the other daemons
 bench-follow: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/follow.py
+
+.PHONY: bench-vector
+bench-vector: ## the nearest of 100,000 vectors as a ratio to a scan of the same bytes in memory
+bench-vector: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/vector.py
 
 .PHONY: lint check-headers format
 lint: ## layers, headers, format, static analysis, protos

@@ -83,8 +83,11 @@ static void answer(struct store_batch *store)
 	struct repo *repo = b->repo;
 	struct collection *c = b->collection;
 
-	for (size_t i = 0; i < b->request->n_operations; i++)
+	for (size_t i = 0; i < b->request->n_operations; i++) {
+		if (store->status == STATUS_OK && b->writes[i].store.status == STATUS_OK)
+			file_changes_clean_later(repo, c, &b->writes[i].files);
 		write_release(&b->writes[i]);
+	}
 	if (store->status == STATUS_OK)
 		reply(b);
 	else

@@ -27,7 +27,6 @@ enum {
 
 #define CATALOG_TYPE        "collector.Collection"
 #define CATALOG_INCARNATION "catalog"
-#define USUAL_URL_PREFIX    "type.googleapis.com/"
 
 enum entry_state { ENTRY_CREATING, ENTRY_READY, ENTRY_DELETED };
 
@@ -98,59 +97,18 @@ static char *directory_of(const struct catalog *catalog, const struct collection
 	return xasprintf("%s/ns/%s/%s/%s", catalog->directory, c->ns, c->name, c->incarnation);
 }
 
-static enum status load_type(struct catalog *catalog, struct collection *c, struct error *err)
-{
-	struct store_definition stored;
-	struct arena arena;
-	enum status status;
-
-	arena_init(&arena, 0);
-	status = store_load(c->store, &arena, &stored, err);
-	c->types = catalog->options.types;
-	if (status == STATUS_OK && !*stored.message_name)
-		types_dynamic(c->types, &c->type);
-	else if (status == STATUS_OK)
-		status = types_load(c->types, stored.descriptor_set, stored.message_name,
-				    &c->type, err);
-	if (status == STATUS_OK) {
-		c->message_name = xstrdup(stored.message_name);
-		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
-		c->has_text = stored.has_text;
-		c->may_hold_any = types_may_hold_any(c->type.message);
-	}
-	arena_release(&arena);
-	return status;
-}
-
 static enum status open_entry(struct catalog *catalog, struct entry *e, struct error *err)
 {
 	struct collection *c = &e->collection;
 	AUTO_FREE char *directory = directory_of(catalog, c);
-	enum status status = store_open(directory, &c->store, err);
+	enum status status = collection_open(c, directory, catalog->options.types,
+					     catalog->options.vectors, err);
 
 	if (status != STATUS_OK)
 		return status;
-	status = load_type(catalog, c, err);
-	if (status != STATUS_OK) {
-		store_close(c->store);
-		return status;
-	}
 	store_retain(c->store, &catalog->options.retention);
 	writer_bind(catalog->writer, &c->queue, c->store, c->incarnation);
 	return STATUS_OK;
-}
-
-static void close_entry(struct entry *e)
-{
-	struct collection *c = &e->collection;
-
-	store_close(c->store);
-	pool_unref(c->type.pool);
-	free((char *)c->message_name);
-	free((char *)c->type_url);
-	c->store = NULL;
-	c->message_name = c->type_url = NULL;
-	c->type = (struct type){0};
 }
 
 /* ------------------------------------------------------------ using them */
@@ -192,7 +150,7 @@ static void close_one_beyond_limit(struct catalog *catalog)
 	pthread_mutex_unlock(&catalog->mu);
 	if (!victim)
 		return;
-	close_entry(victim);
+	collection_close(&victim->collection);
 	pthread_mutex_unlock(&victim->opening);
 	release_entry(catalog, victim);
 }
@@ -270,6 +228,13 @@ static void release_entry(struct catalog *catalog, struct entry *e)
 	pthread_mutex_unlock(&catalog->mu);
 }
 
+void catalog_hold(struct catalog *catalog, struct collection *collection)
+{
+	pthread_mutex_lock(&catalog->mu);
+	((struct entry *)collection)->refs++;
+	pthread_mutex_unlock(&catalog->mu);
+}
+
 void catalog_release(struct catalog *catalog, struct collection *collection)
 {
 	/* The collection is the entry's first member. */
@@ -292,7 +257,7 @@ static void sweep(struct catalog *catalog)
 
 		next = e->next_dead;
 		if (e->is_open)
-			close_entry(e);
+			collection_close(&e->collection);
 		directory_remove(directory);
 		entry_free(e);
 	}
@@ -589,7 +554,7 @@ void catalog_close(struct catalog *catalog)
 		struct entry *e = slot->value;
 
 		if (e->is_open)
-			close_entry(e);
+			collection_close(&e->collection);
 		entry_free(e);
 	}
 	map_release(&catalog->entries, NULL);

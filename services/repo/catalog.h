@@ -19,6 +19,7 @@
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "services/repo/collection.h"
 #include "services/repo/store.h"
 #include "services/repo/types.h"
 #include "services/repo/writer.h"
@@ -28,25 +29,12 @@
 
 struct catalog;
 
-/* An open collection. All members are for reading; they stay as they are. */
-struct collection {
-	const char *ns, *name, *incarnation;
-	const char *message_name; /* "": none, each record has its own type */
-	const char *type_url;     /* the usual one, "type.googleapis.com/..." */
-	struct bytes definition;  /* the serialized collector.Collection */
-	struct type type;    /* of records; without one, what their documents are searched as */
-	bool may_hold_any;   /* records may hold an Any */
-	struct types *types; /* borrowed */
-	bool has_text;
-	struct store *store;
-	struct writer_queue queue;
-};
-
 struct catalog_options {
 	const char *directory; /* borrowed; exists */
 	unsigned writer_threads;
 	size_t max_open;
-	struct types *types; /* borrowed */
+	struct types *types;          /* borrowed */
+	struct vector_cache *vectors; /* borrowed */
 	struct store_retention retention;
 	/* Called with an incarnation when it was written to, or is gone. Any thread; may be NULL. */
 	void (*notify)(void *arg, const char *incarnation);
@@ -72,6 +60,8 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 /* The same, but only if it is open already; NULL: it is not, or there is none. */
 struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
 				       const char *name);
+/* Once more, by who holds it. */
+void catalog_hold(struct catalog *catalog, struct collection *collection);
 void catalog_release(struct catalog *catalog, struct collection *collection);
 
 /*

@@ -9,6 +9,7 @@
 #include "common/reflect/search.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
+#include "services/repo/files_rpc.h"
 #include "services/repo/invoke_rpc.h"
 #include "services/repo/lease_rpc.h"
 #include "services/repo/read_rpc.h"
@@ -132,6 +133,43 @@ static struct bytes stored_definition(const Collector__Collection *asked, const 
 	return rpc_pack(&c->base, arena);
 }
 
+static enum status take_vector(const Collector__VectorIndex *v, const struct type *type,
+			       struct store_definition *d, struct error *err)
+{
+	struct vector_field field;
+	enum status status;
+
+	if (!v)
+		return STATUS_OK;
+	if (v->dimensions < 1 || v->dimensions > VECTOR_MAX_DIMENSIONS)
+		return error_field(err, "collection.vector.dimensions", "must be 1 to %d",
+				   VECTOR_MAX_DIMENSIONS);
+	if ((int)v->metric < VECTOR_COSINE || (int)v->metric > VECTOR_DOT)
+		return error_field(err, "collection.vector.metric", "there is no metric %d",
+				   (int)v->metric);
+	status = vector_field_find(type->message, v->field, &field, err);
+	if (status != STATUS_OK) {
+		const struct error why = *err;
+		return error_field(err, "collection.vector.field", "%s", why.message);
+	}
+	d->vector_dimensions = (size_t)v->dimensions;
+	d->vector_metric = (enum vector_metric)v->metric;
+	return STATUS_OK;
+}
+
+static enum status take_quota(const Collector__CollectionQuota *q, struct store_quota *ret,
+			      struct error *err)
+{
+	if (!q)
+		return STATUS_OK;
+	if (q->max_records < 0 || q->max_record_bytes < 0 || q->max_files < 0 ||
+	    q->max_file_bytes < 0)
+		return error_field(err, "collection.quota", "limits must not be negative");
+	*ret = (struct store_quota){q->max_records, q->max_record_bytes, q->max_files,
+				    q->max_file_bytes};
+	return STATUS_OK;
+}
+
 static enum status make_plan(struct repo *repo, const Collector__Collection *c, void *call,
 			     struct plan *plan, struct error *err)
 {
@@ -165,6 +203,10 @@ static enum status make_plan(struct repo *repo, const Collector__Collection *c, 
 	if (status == STATUS_OK)
 		status = resolve_paths(&plan->type, c->full_text_fields, d->text_count, true,
 				       "collection.full_text_fields", arena, &d->text, err);
+	if (status == STATUS_OK)
+		status = take_vector(c->vector, &plan->type, d, err);
+	if (status == STATUS_OK)
+		status = take_quota(c->quota, &d->quota, err);
 	d->definition = stored_definition(c, plan->ns, d->created_us, arena);
 	return status;
 }
@@ -427,6 +469,12 @@ const Collector__CollectionService_Service record_methods = {
 	.lease = repo_lease,
 	.renew = repo_renew,
 	.release = repo_release,
+	.put_file = repo_put_file,
+	.get_file = repo_get_file,
+	.list_files = repo_list_files,
+	.delete_file = repo_delete_file,
+	.put_dir = repo_put_dir,
+	.get_dir = repo_get_dir,
 };
 
 const Collector__CollectionRepo_Service collection_methods = {
@@ -434,5 +482,6 @@ const Collector__CollectionRepo_Service collection_methods = {
 	.create_collection = repo_create_collection,
 	.discover = repo_discover,
 	.route = repo_route,
+	.search_collections = repo_search_collections,
 	.delete_collection = repo_delete_collection,
 };

@@ -103,6 +103,9 @@ static enum status prepare(const struct repo *repo, const struct collection *c,
 	query_finish(q);
 	q->limit = (int64_t)limit;
 	*ret_counts = *ret_counts && !query_is_everything(q);
+	if (status == STATUS_OK && q->vector && !*ret_counts)
+		return error_field(err, "search.vector",
+				   "without a filter it is compared with all vectors");
 	return status;
 }
 
@@ -132,7 +135,10 @@ static enum status explain(const struct repo *repo, struct collection *c,
 		return status;
 	response->steps = arena_alloc(arena, 2 * sizeof(void *));
 	rpc_on_cancel(call, interrupt, reader);
-	status = add_step(reader, q, STORE_STEP_PAGE, max_records, arena, response, err);
+	/* With a vector those that match are found as for counting, then compared. */
+	if (!q->vector)
+		status =
+			add_step(reader, q, STORE_STEP_PAGE, max_records, arena, response, err);
 	if (status == STATUS_OK && counts)
 		status = add_step(reader, q, STORE_STEP_COUNT, max_records, arena, response,
 				  err);

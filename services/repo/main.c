@@ -25,6 +25,14 @@ static const struct daemon_option options[] = {
 	{"request-retention-count", DAEMON_OPTION_INT, "100000", 1, 1000000000,
 	 offsetof(struct repo_config, request_retention_count),
 	 "how many outcomes of a collection are remembered"},
+	{"max-file-bytes", DAEMON_OPTION_INT, "17179869184", 1024, INT64_MAX,
+	 offsetof(struct repo_config, max_file_bytes), "the largest file of a collection"},
+	{"max-file-streams", DAEMON_OPTION_INT, "64", 1, 10000,
+	 offsetof(struct repo_config, max_file_streams),
+	 "files that are put or got at once; each takes up to 2 MiB of memory"},
+	{"vector-cache-bytes", DAEMON_OPTION_INT, "268435456", 0, INT64_MAX,
+	 offsetof(struct repo_config, vector_cache_bytes),
+	 "memory for vectors that were searched, of all collections together"},
 	{0},
 };
 

@@ -13,7 +13,12 @@
 void query_init(struct query *q, const struct pool *pool, const struct pool_message *message,
 		struct arena *arena)
 {
-	*q = (struct query){.pool = pool, .message = message, .arena = arena, .limit = -1};
+	*q = (struct query){.pool = pool,
+			    .message = message,
+			    .arena = arena,
+			    .highlight_start = "[",
+			    .highlight_end = "]",
+			    .limit = -1};
 	q->root.join = QUERY_ALL;
 	q->group = &q->root;
 }
@@ -386,41 +391,6 @@ enum status query_set_order(struct query *q, const char *order_by, struct error 
 		text = comma + 1;
 	} while (status == STATUS_OK && comma);
 	return status;
-}
-
-/* ------------------------------------------------------------ text */
-
-static bool has_word(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (isalnum((unsigned char)text[i]) || (unsigned char)text[i] >= 0x80)
-			return true;
-	return false;
-}
-
-void query_set_text(struct query *q, const char *text, bool is_expression)
-{
-	AUTO_STRBUF match = STRBUF_INIT;
-
-	if (is_expression) {
-		q->match = arena_strdup(q->arena, text);
-		return;
-	}
-	while (*text) {
-		size_t len = strcspn(text, " \t\r\n");
-
-		if (has_word(text, len)) {
-			strbuf_addstr(&match, match.len ? " \"" : "\"");
-			for (size_t i = 0; i < len; i++)
-				strbuf_addstr(&match,
-					      text[i] == '"' ? "\"\"" : (char[]){text[i], 0});
-			strbuf_addch(&match, '"');
-		}
-		text += len;
-		text += strspn(text, " \t\r\n");
-	}
-	q->matches_nothing = !match.len;
-	q->match = arena_strdup(q->arena, strbuf_str(&match));
 }
 
 /* ------------------------------------------------------------ identity */

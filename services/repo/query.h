@@ -22,6 +22,7 @@
 #include "common/base/status.h"
 #include "common/base/strbuf.h"
 #include "common/reflect/search.h"
+#include "services/repo/vector.h"
 
 struct pool;
 struct pool_message;
@@ -32,6 +33,8 @@ enum {
 	QUERY_MAX_LABELS = 64,
 	QUERY_MAX_ORDERS = 8,
 	QUERY_MAX_TOTAL_VALUES = 4096, /* of all conditions together */
+	QUERY_TEXT_MAX_BYTES = 8192,   /* of full text */
+	QUERY_MAX_VECTOR_OFFSET = 10000,
 };
 
 enum query_operator {
@@ -119,9 +122,16 @@ struct query {
 	size_t label_count;
 	struct query_order orders[QUERY_MAX_ORDERS];
 	size_t order_count;
-	const char *match;    /* an FTS expression; NULL: no full text */
-	bool matches_nothing; /* text without a single word */
-	uint64_t free_at_us;  /* only records that nobody has leased then; 0: all */
+	const char *match;                           /* an FTS expression; NULL: no full text */
+	bool matches_nothing;                        /* text without a single word */
+	const char *highlight_start, *highlight_end; /* around matched words in snippets */
+	const float *vector;                         /* prepared; NULL: none */
+	size_t vector_len;
+	enum vector_metric vector_metric;
+	bool has_min_score; /* only what is so near: */
+	double min_score;
+	int64_t matched; /* out, with a vector: how many do, whatever limit and offset are */
+	uint64_t free_at_us; /* only records that nobody has leased then; 0: all */
 	int64_t limit, offset;
 	bool has_after;              /* begin after this position */
 	struct query_position after; /* in, */
@@ -157,8 +167,18 @@ enum status query_set_order(struct query *q, const char *order_by,
 enum status query_add_order(struct query *q, const char *path, bool descending,
 			    struct error *err) MUST_CHECK;
 
-/* Words that must all be there; taken literally unless @is_expression. */
+/*
+ * Words that must all be there, taken literally: "words in quotes" are a phrase, a
+ * '*' after a word or phrase makes its end a prefix. Any text is fine; of one over
+ * QUERY_TEXT_MAX_BYTES the beginning counts. @is_expression: it is FTS5's syntax.
+ */
 void query_set_text(struct query *q, const char *text, bool is_expression);
+
+/* What the @rank-th of a list, from 1, adds to a record's score (reciprocal rank fusion). */
+static inline double query_rank_score(size_t rank)
+{
+	return 1.0 / (60 + (double)rank);
+}
 
 /* Conditions may be given in any order: sort them, before the query is used. */
 void query_finish(struct query *q);

@@ -147,11 +147,26 @@ static bool has_index(const struct store *store, const struct query *q)
 	return node_has_index(store, &q->root);
 }
 
+void render_snippet(struct rendering *r, const struct query *q)
+{
+	strbuf_addstr(&r->sql, "snippet(text, 0, ");
+	render_text(r, q->highlight_start);
+	strbuf_addstr(&r->sql, ", ");
+	render_text(r, q->highlight_end);
+	strbuf_addstr(&r->sql, ", '…', 16)");
+}
+
+static void render_score(struct rendering *r, const struct query *q)
+{
+	strbuf_addstr(&r->sql, ", -text.rank, ");
+	render_snippet(r, q);
+}
+
 void render_query(struct rendering *r, const struct store *store, const struct query *q)
 {
 	strbuf_addstr(&r->sql, "SELECT " RECORD_COLUMNS);
 	if (q->match)
-		strbuf_addstr(&r->sql, ", -text.rank, snippet(text, 0, '[', ']', '…', 16)");
+		render_score(r, q);
 	for (size_t i = 0; i < q->order_count; i++) {
 		strbuf_addstr(&r->sql, ", ");
 		render_path(&q->orders[i].path, &r->sql);
@@ -225,18 +240,21 @@ static enum status step_all(struct store_reader *reader, sqlite3_stmt *stmt, str
 			    store_row *row, void *arg, struct error *err)
 {
 	struct store_record record;
+	struct query_position before;
 	bool more = true;
 	int code = SQLITE_DONE;
 
 	while (more && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		before = q->last;
+		take_position(stmt, q);
 		read_record(stmt, &record);
 		if (q->match) {
 			record.score = sqlite3_column_double(stmt, RECORD_COLUMN_COUNT);
 			record.snippet = column_text(stmt, RECORD_COLUMN_COUNT + 1);
 		}
 		more = row(arg, &record);
-		if (more)
-			take_position(stmt, q);
+		if (!more)
+			q->last = before;
 	}
 	return code == SQLITE_ROW || code == SQLITE_DONE ? STATUS_OK
 							 : query_error(reader, q, code, err);
@@ -251,6 +269,8 @@ enum status store_query(struct store_reader *reader, struct query *q, store_row 
 
 	if (q->matches_nothing)
 		return STATUS_OK;
+	if (q->vector)
+		return ranked_query(reader, q, row, arg, err);
 	render_query(&r, reader->store, q);
 	status = database_prepare(reader->db, strbuf_str(&r.sql), &stmt, err);
 	if (status == STATUS_OK) {
@@ -290,6 +310,11 @@ enum status store_count(struct store_reader *reader, const struct query *q, int6
 	*ret_count = 0;
 	if (q->matches_nothing)
 		return STATUS_OK;
+	if (q->vector) {
+		/* They were counted as they were found. */
+		*ret_count = q->matched;
+		return STATUS_OK;
+	}
 	if (query_is_everything(q))
 		return read_record_count(reader, ret_count, err);
 	strbuf_addstr(&r.sql, "SELECT count(*)");

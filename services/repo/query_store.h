@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/base/status.h"
+#include "services/repo/store.h"
 
 struct query;
 struct rendering;
@@ -16,6 +17,13 @@ void render_where(struct rendering *r, const struct query *q);
 
 /* The statement that finds a page. */
 void render_query(struct rendering *r, const struct store *store, const struct query *q);
+
+/* The part of the text around the matched words. */
+void render_snippet(struct rendering *r, const struct query *q);
+
+/* store_query() of a query with a vector; sets q->matched. */
+enum status ranked_query(struct store_reader *reader, struct query *q, store_row *row,
+			 void *arg, struct error *err) MUST_CHECK;
 
 /*
  * What a failed step of a query means: database_error(), or INVALID_ARGUMENT for an

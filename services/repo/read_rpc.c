@@ -261,6 +261,7 @@ static bool add_row(void *arg, const struct store_record *record)
 		r->item = b->items[b->count];
 		r->info = b->infos[b->count];
 		r->score = record->score;
+		r->distance = record->distance;
 		if (record->snippet)
 			r->snippet = arena_strdup(b->arena, record->snippet);
 		b->results[b->count] = r;
@@ -410,45 +411,6 @@ void repo_list(Collector__CollectionService_Service *service,
 
 /* ------------------------------------------------------------ Search */
 
-static enum status read_search(struct query *q, const struct collection *c,
-			       const Collector__SearchRequest *r, struct error *err)
-{
-	enum status status = STATUS_OK;
-
-	if (r->n_vector)
-		return error_set(err, STATUS_UNIMPLEMENTED, "vectors are not served yet");
-	for (size_t i = 0; status == STATUS_OK && i < r->n_filters; i++)
-		status = filter_add(q, r->filters[i]->key, r->filters[i]->value, err);
-	if (status == STATUS_OK)
-		status = filter_add_struct(q, r->filter, err);
-	if (status == STATUS_OK)
-		status = filter_add_labels(q, r->label_filters, r->n_label_filters, err);
-	if (status == STATUS_OK && *r->order_by)
-		status = query_add_order(q, r->order_by, !r->ascending, err);
-	if (status != STATUS_OK || !*r->full_text)
-		return status;
-	if (!c->has_text)
-		return error_set(err, STATUS_FAILED_PRECONDITION,
-				 "full text is disabled for %s/%s", c->ns, c->name);
-	query_set_text(q, r->full_text, r->fts_syntax);
-	return STATUS_OK;
-}
-
-enum status search_prepare(const struct collection *c, const Collector__SearchRequest *r,
-			   struct query *q, size_t *ret_limit, struct error *err)
-{
-	enum status status = repo_page_size(r->limit, "limit", ret_limit, err);
-
-	if (status == STATUS_OK && r->offset < 0)
-		status = error_field(err, "offset", "must not be negative");
-	if (status == STATUS_OK)
-		status = read_search(q, c, r, err);
-	if (status == STATUS_OK)
-		status = check_read_mask(c, r->read_mask, r->n_read_mask, err);
-	q->offset = r->offset;
-	return status;
-}
-
 static enum status search(struct collection *c, const Collector__SearchRequest *r,
 			  Collector__SearchResponse *response, void *call, struct error *err)
 {
@@ -513,7 +475,12 @@ static enum status describe(struct repo *repo, const struct collection *c,
 	response->record_count = sizes.record_count;
 	response->database_bytes = sizes.database_bytes;
 	response->wal_bytes = sizes.wal_bytes;
-	response->storage_size_bytes = sizes.database_bytes + sizes.wal_bytes;
+	response->record_bytes = sizes.record_bytes;
+	response->file_count = sizes.file_count;
+	response->file_bytes = sizes.file_bytes;
+	response->vector_count = sizes.vector_count;
+	response->storage_size_bytes =
+		sizes.database_bytes + sizes.wal_bytes + sizes.file_bytes;
 	response->schema_version_count = sizes.schema_versions;
 	response->last_sequence = sizes.last_sequence;
 	response->forgotten_sequence = sizes.forgotten_sequence;

@@ -21,6 +21,10 @@ void repo_explain_query(Collector__CollectionService_Service *service,
 			const Collector__ExplainQueryRequest *request,
 			Collector__ExplainQueryResponse_Closure reply, void *call);
 
+void repo_search_collections(Collector__CollectionRepo_Service *service,
+			     const Collector__SearchCollectionsRequest *request,
+			     Collector__SearchCollectionsResponse_Closure reply, void *call);
+
 /*
  * A request as a query, all of it checked; @q was initialized. *scope names the
  * query and *page says where its page begins.

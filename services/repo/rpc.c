@@ -7,12 +7,17 @@
 #include "common/base/alloc.h"
 #include "common/base/names.h"
 #include "common/daemon/daemon.h"
+#include "common/rpc/pool.h"
 #include "common/rpc/server.h"
+#include "services/repo/file_streams.h"
 #include "services/repo/rpc_internal.h"
 #include "services/repo/waits.h"
 #include "services/repo/watch_rpc.h"
 
 enum { MAX_DELETED_BYTES = 256 << 20 };
+#include "services/repo/vector_cache.h"
+
+enum { SEARCH_THREADS = 4, SEARCH_QUEUE = 256 };
 
 struct repo *repo_of_records(Collector__CollectionService_Service *service)
 {
@@ -151,6 +156,7 @@ static enum status open_catalog(struct repo *repo, struct error *err)
 		.retention = retention_of(&repo->config),
 		.notify = changed,
 		.notify_arg = repo,
+		.vectors = repo->vectors,
 	};
 	enum status status = page_token_load_key(key_path, &repo->token_key, err);
 
@@ -182,6 +188,9 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	repo->types = types_new(daemon_channel(d, DAEMON_REGISTRY));
 	repo->watches = watches_new(repo);
 	repo->waits = waits_new();
+	repo->vectors = vector_cache_new((size_t)config->vector_cache_bytes);
+	repo->file_streams = file_streams_new((unsigned)config->max_file_streams);
+	repo->search_pool = rpc_pool_new("search", SEARCH_THREADS, SEARCH_QUEUE);
 	status = open_catalog(repo, err);
 	if (status != STATUS_OK) {
 		repo_free(repo);
@@ -202,9 +211,12 @@ void repo_free(struct repo *repo)
 {
 	if (!repo)
 		return;
+	rpc_pool_free(repo->search_pool);
 	catalog_close(repo->catalog);
 	waits_free(repo->waits);
 	watches_free(repo->watches);
+	vector_cache_free(repo->vectors);
+	file_streams_free(repo->file_streams);
 	types_free(repo->types);
 	free(repo);
 }

@@ -15,6 +15,9 @@ struct repo_config {
 	int64_t max_record_bytes;
 	int64_t change_retention_hours, change_retention_count;
 	int64_t request_retention_hours, request_retention_count;
+	int64_t max_file_bytes;
+	int64_t max_file_streams;
+	int64_t vector_cache_bytes;
 };
 
 enum status repo_new(struct daemon *d, const struct repo_config *config, struct repo **ret,

@@ -28,6 +28,9 @@ struct repo {
 	struct repo_config config;
 	struct types *types;
 	struct catalog *catalog;
+	struct vector_cache *vectors;
+	struct file_streams *file_streams;
+	struct rpc_pool *search_pool; /* helps SearchCollections */
 	struct page_token_key token_key;
 	struct watches *watches;
 	struct waits *waits;

@@ -52,6 +52,20 @@ static const char *const steps[] = {
 	"INSERT INTO meta VALUES ('next_token', 1), ('schema_version', 1),"
 	" ('deleted_bytes', 0);"
 	"INSERT INTO meta SELECT 'forgotten', value - 1 FROM meta WHERE key = 'next_revision';",
+	/*
+	 * Files by record and path; their bytes are on the disk under the name in `blob`.
+	 * Vectors: see vector_store.c. Quotas of 0 are none.
+	 */
+	"CREATE TABLE files (record_id TEXT NOT NULL, path TEXT NOT NULL, blob TEXT, uri TEXT,"
+	" size_bytes INTEGER NOT NULL, sha256 BLOB, created_at_us INTEGER NOT NULL,"
+	" updated_at_us INTEGER NOT NULL, PRIMARY KEY (record_id, path)) WITHOUT ROWID;"
+	"CREATE TABLE vector_chunks (chunk INTEGER PRIMARY KEY, data BLOB NOT NULL);"
+	"CREATE TABLE vector_versions (chunk INTEGER PRIMARY KEY, version INTEGER NOT NULL);"
+	"CREATE TABLE vector_rows (rid INTEGER PRIMARY KEY, slot INTEGER NOT NULL);"
+	"INSERT INTO meta VALUES ('file_count', 0), ('file_bytes', 0), ('vector_count', 0),"
+	" ('vector_dimensions', 0), ('vector_metric', 0), ('quota_records', 0),"
+	" ('quota_record_bytes', 0), ('quota_files', 0), ('quota_file_bytes', 0);"
+	"INSERT INTO meta SELECT 'record_bytes', coalesce(sum(length(proto)), 0) FROM records;",
 };
 enum { STEP_COUNT = sizeof(steps) / sizeof(steps[0]), FORM = 1 + STEP_COUNT };
 
@@ -97,6 +111,25 @@ static enum status insert_definition(struct database *db, const struct store_def
 	return database_run(db, stmt, err);
 }
 
+static void render_settings(const struct store_definition *d, struct strbuf *sql)
+{
+	const struct {
+		const char *key;
+		int64_t value;
+	} all[] = {
+		{"vector_dimensions", (int64_t)d->vector_dimensions},
+		{"vector_metric", (int64_t)d->vector_metric},
+		{"quota_records", d->quota.records},
+		{"quota_record_bytes", d->quota.record_bytes},
+		{"quota_files", d->quota.files},
+		{"quota_file_bytes", d->quota.file_bytes},
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		strbuf_addf(sql, "UPDATE meta SET value = %lld WHERE key = '%s';",
+			    (long long)all[i].value, all[i].key);
+}
+
 static void render_steps(int64_t form, struct strbuf *sql)
 {
 	for (; form < FORM; form++)
@@ -112,6 +145,7 @@ static enum status fill(struct database *db, const struct store_definition *d,
 
 	strbuf_addf(&sql, "PRAGMA application_id = %d; BEGIN; %s", APPLICATION, first_form);
 	render_steps(1, &sql);
+	render_settings(d, &sql);
 	for (size_t i = 0; i < d->indexed_count; i++) {
 		strbuf_addf(&sql, "CREATE INDEX field_%zu ON records (", i);
 		render_path(d->indexed[i], &sql);

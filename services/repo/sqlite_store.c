@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/reflect/search.h"
 #include "services/repo/store_internal.h"
+#include "services/repo/vector_cache.h"
 
 enum { MAX_IDLE_READERS = 4 };
 
@@ -60,35 +61,29 @@ enum status read_number(struct database *db, const char *sql, int64_t *ret, stru
 	return status;
 }
 
-/* A counter of `meta`. */
-static enum status read_counter(struct database *db, const char *key, int64_t *ret,
-				struct error *err)
+static enum status read_settings(struct store *s, struct error *err)
 {
-	AUTO_FREE char *sql = xasprintf("SELECT value FROM meta WHERE key = '%s'", key);
+	int64_t has_text = 0, dimensions = 0, metric = 0;
+	const struct {
+		const char *key;
+		int64_t *value;
+	} all[] = {
+		{"schema_version", &s->schema_version},
+		{"has_text", &has_text},
+		{"vector_dimensions", &dimensions},
+		{"vector_metric", &metric},
+		{"quota_records", &s->quota.records},
+		{"quota_record_bytes", &s->quota.record_bytes},
+		{"quota_files", &s->quota.files},
+		{"quota_file_bytes", &s->quota.file_bytes},
+	};
+	enum status status = STATUS_OK;
 
-	return read_number(db, sql, ret, err);
-}
-
-static enum status read_counters(struct store *s, struct error *err)
-{
-	struct store_counters *c = &s->counters;
-	int64_t has_text = 0;
-	enum status status = read_counter(s->writer, "record_count", &c->records, err);
-
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "next_revision", &c->next_revision, err);
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "next_token", &c->next_token, err);
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "forgotten", &c->forgotten, err);
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "deleted_bytes", &c->deleted_bytes, err);
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "schema_version", &s->schema_version, err);
-	if (status == STATUS_OK)
-		status = read_counter(s->writer, "has_text", &has_text, err);
-	s->committed = *c;
+	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
+		status = read_counter(s->writer, all[i].key, all[i].value, err);
 	s->has_text = has_text != 0;
+	s->vector_dimensions = (size_t)dimensions;
+	s->vector_metric = (enum vector_metric)metric;
 	return status;
 }
 
@@ -142,7 +137,9 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 	if (status == STATUS_OK)
 		status = text_store_register(s->writer, err);
 	if (status == STATUS_OK)
-		status = read_counters(s, err);
+		status = counters_read(s, err);
+	if (status == STATUS_OK)
+		status = read_settings(s, err);
 	if (status == STATUS_OK)
 		status = read_indexes(s, err);
 	if (status != STATUS_OK) {
@@ -159,6 +156,8 @@ void store_close(struct store *s)
 
 	if (!s)
 		return;
+	if (s->vector_cache)
+		vector_cache_forget(s->vector_cache, s->vector_owner);
 	for (struct store_reader *r = s->idle; r; r = next) {
 		next = r->next;
 		database_close(r->db);
@@ -197,6 +196,8 @@ enum status store_load(struct store *s, struct arena *arena, struct store_defini
 			.descriptor_set =
 				bytes_of(arena_memdup(arena, set.data, set.size), set.size),
 			.has_text = s->has_text,
+			.vector_dimensions = s->vector_dimensions,
+			.vector_metric = s->vector_metric,
 		};
 	} else {
 		status = code == SQLITE_DONE
@@ -218,6 +219,7 @@ struct store_reader *store_try_reader(struct store *s)
 	if (r) {
 		s->idle = r->next;
 		s->idle_count--;
+		atomic_store(&r->is_interrupted, false);
 	}
 	pthread_mutex_unlock(&s->mu);
 	return r;
@@ -265,8 +267,15 @@ void store_retain(struct store *s, const struct store_retention *retention)
 	s->retention = *retention;
 }
 
+void store_use_vector_cache(struct store *s, struct vector_cache *cache)
+{
+	s->vector_cache = cache;
+	s->vector_owner = vector_cache_owner(cache);
+}
+
 void store_interrupt(struct store_reader *reader)
 {
+	atomic_store(&reader->is_interrupted, true);
 	database_interrupt(reader->db);
 }
 
@@ -277,6 +286,25 @@ static int64_t file_bytes(const char *path)
 	return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
 }
 
+static enum status measure_counters(struct database *db, struct store_sizes *ret,
+				    struct error *err)
+{
+	const struct {
+		const char *key;
+		int64_t *value;
+	} all[] = {
+		{"record_count", &ret->record_count},    {"next_revision", &ret->last_sequence},
+		{"forgotten", &ret->forgotten_sequence}, {"record_bytes", &ret->record_bytes},
+		{"file_count", &ret->file_count},        {"file_bytes", &ret->file_bytes},
+		{"vector_count", &ret->vector_count},
+	};
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
+		status = read_counter(db, all[i].key, all[i].value, err);
+	return status;
+}
+
 enum status store_measure(struct store *s, struct store_sizes *ret, struct error *err)
 {
 	AUTO_FREE char *wal = xasprintf("%s-wal", s->path);
@@ -285,17 +313,13 @@ enum status store_measure(struct store *s, struct store_sizes *ret, struct error
 
 	if (status != STATUS_OK)
 		return status;
-	status = read_counter(r->db, "record_count", &ret->record_count, err);
+	status = measure_counters(r->db, ret, err);
 	if (status == STATUS_OK)
 		status = read_number(r->db, "SELECT max(version) FROM schema_versions",
 				     &ret->schema_versions, err);
 	if (status == STATUS_OK)
 		status = read_number(r->db, "SELECT count(*) FROM leases", &ret->lease_count,
 				     err);
-	if (status == STATUS_OK)
-		status = read_counter(r->db, "next_revision", &ret->last_sequence, err);
-	if (status == STATUS_OK)
-		status = read_counter(r->db, "forgotten", &ret->forgotten_sequence, err);
 	ret->last_sequence--;
 	store_give_reader(s, r);
 	ret->database_bytes = file_bytes(s->path);

@@ -19,15 +19,24 @@
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "common/base/strbuf.h"
+#include "services/repo/vector.h"
 
 struct query;
 struct search_path;
+struct store_file_changes;
 struct store;
 struct store_reader;
 struct store_record;
 struct strbuf;
+struct vector_cache;
 
 /* ------------------------------------------------------------ life */
+
+/* How much there may be; 0: whatever there is room for. */
+struct store_quota {
+	int64_t records, record_bytes, files, file_bytes;
+};
 
 /* What a store is created with and tells when it is opened again. */
 struct store_definition {
@@ -39,6 +48,9 @@ struct store_definition {
 	bool has_text;
 	const struct search_path *const *text; /* what full text covers; none: all strings */
 	size_t text_count;
+	size_t vector_dimensions; /* 0: records have no vectors */
+	enum vector_metric vector_metric;
+	struct store_quota quota;
 	uint64_t created_us;
 };
 
@@ -54,13 +66,17 @@ enum status store_open(const char *directory, struct store **ret_store,
 /* No reader may be out. NULL is fine. */
 void store_close(struct store *store);
 
-/* Only definition, descriptor_set, message_name and has_text are set; in @arena. */
+/* Vectors that were read are kept in @cache, which must outlive the store. */
+void store_use_vector_cache(struct store *store, struct vector_cache *cache);
+
+/* Only definition, descriptor_set, message_name, has_text and vector_... are set; in @arena. */
 enum status store_load(struct store *store, struct arena *arena, struct store_definition *ret,
 		       struct error *err) MUST_CHECK;
 
 struct store_sizes {
 	int64_t database_bytes, wal_bytes, record_count, schema_versions, lease_count;
 	int64_t last_sequence, forgotten_sequence; /* of changes */
+	int64_t record_bytes, file_count, file_bytes, vector_count;
 };
 
 enum status store_measure(struct store *store, struct store_sizes *ret,
@@ -94,8 +110,9 @@ enum { STORE_ETAG_BYTES = 24, STORE_ID_BYTES = 37 /* of a UUID */ };
 struct store_write;
 
 /*
- * Makes the new message out of the stored one (@type_url NULL: the usual one), on the writer's thread: sets
- * @w->proto and @w->doc to bytes that live as long as @w.
+ * Makes the new message out of the stored one (@type_url NULL: the usual one), on
+ * the writer's thread: sets @w->proto, @w->doc and @w->vector to bytes that live as
+ * long as @w.
  */
 typedef enum status store_merge(struct store_write *w, const char *type_url,
 				struct bytes current, struct error *err);
@@ -109,6 +126,8 @@ struct store_write {
 	store_operation *operation; /* NULL: put or delete */
 	void *operands;             /* of the operation */
 	bool is_delete;
+	bool keeps_message; /* of a record that exists: proto, doc and vector stay */
+	struct store_file_changes *files; /* of a delete: its files go too, and are told */
 	enum store_expectation expectation;
 	const char *id;
 	char *made_id;        /* where @id is, if the caller made it up: STORE_ID_BYTES */
@@ -116,7 +135,8 @@ struct store_write {
 	int64_t lease_token;  /* 0: whoever holds it; else ABORTED if that lease is over */
 	const char *type_url; /* NULL: the usual one */
 	struct bytes proto;   /* as the client sent it */
-	struct bytes doc;     /* the same as JSONB */
+	struct bytes doc;     /* the same as JSONB, without its vector */
+	struct bytes vector;  /* prepared (vector.h); empty: it has none */
 	store_merge *merge;   /* NULL: proto and doc replace what is there */
 	struct bytes labels;  /* as labels_end() made them; empty: as they are */
 	enum store_labels labels_mode;
@@ -209,6 +229,74 @@ struct store_keep {
 
 /* Its operands are a struct store_keep. */
 store_operation store_keep_leases;
+/* ------------------------------------------------------------ files */
+
+/*
+ * What is known of a file; its bytes are in files.h's directory. One that is a
+ * reference has a uri instead. A directory that would be empty without it is a
+ * path that ends in '/', with neither.
+ */
+struct store_file {
+	const char *record_id; /* "": of the collection itself */
+	const char *path;
+	const char *blob, *uri; /* NULL: none; blob is its name in files.h */
+	int64_t size_bytes;
+	uint8_t sha256[32];
+	uint64_t created_us, updated_us;
+};
+
+enum store_file_action {
+	STORE_FILE_PUT,
+	STORE_FILE_CREATE,       /* ALREADY_EXISTS */
+	STORE_FILE_REMOVE,       /* one that is not there is fine */
+	STORE_FILE_REMOVE_BELOW, /* all in the directory, "" being the root */
+};
+
+struct store_file_change {
+	enum store_file_action action;
+	struct store_file file; /* of a put: its times are set */
+};
+
+/* The operands of store_change_files(). */
+struct store_file_changes {
+	struct store_file_change *changes; /* in order */
+	size_t count;
+
+	/* What became of them, once the write is OK. */
+	int64_t stored, removed;
+	struct strbuf
+		dropped; /* blobs that are nobody's now, each with its NUL; the caller's */
+};
+
+/*
+ * An operation: all changes or none. With an id the record must exist, NOT_FOUND.
+ * FAILED_PRECONDITION: a path would be both file and directory.
+ * RESOURCE_EXHAUSTED: the quota.
+ */
+enum status store_change_files(struct store *store, struct store_write *w,
+			       struct error *err) MUST_CHECK;
+
+/* In @arena. NOT_FOUND: there is none. */
+enum status store_get_file(struct store_reader *reader, const char *record_id, const char *path,
+			   struct arena *arena, struct store_file *ret,
+			   struct error *err) MUST_CHECK;
+struct store_file store_file_copy(const struct store_file *file, struct arena *arena);
+
+struct store_file_query {
+	const char *record_id;
+	bool all_records;                      /* whatever record_id is */
+	const char *prefix;                    /* of paths; never NULL */
+	const char *after_record, *after_path; /* begin after it; never NULL */
+};
+
+/* Call @row for each, by record and path; it ends the list by returning false. */
+typedef bool store_file_row(void *arg, const struct store_file *file);
+enum status store_list_files(struct store_reader *reader, const struct store_file_query *q,
+			     store_file_row *row, void *arg, struct error *err) MUST_CHECK;
+
+/* Every blob that has a row. Only while nobody writes. */
+enum status store_list_blobs(struct store *store, void (*each)(void *arg, const char *blob),
+			     void *arg, struct error *err) MUST_CHECK;
 
 /* ------------------------------------------------------------ labels */
 
@@ -230,6 +318,7 @@ struct store_record {
 	char etag[STORE_ETAG_BYTES];
 	uint64_t created_us, updated_us;
 	double score;        /* of a ranked query */
+	double distance;     /* of a query with a vector */
 	const char *snippet; /* of a ranked query, else NULL */
 };
 
@@ -251,8 +340,9 @@ enum status store_get(struct store_reader *reader, const char *id, struct arena 
 
 /*
  * Call @row(@arg) for each record of the answer, in order; what it gets is
- * borrowed until it returns. It ends the query by returning false. @q gets the
- * position of the last row that was given (query.h).
+ * borrowed until it returns. It ends the query by returning false, which does not
+ * take the record. q->last (query.h) is the position of the record that is being
+ * given, then of the last that was taken.
  */
 typedef bool store_row(void *arg, const struct store_record *record);
 enum status store_query(struct store_reader *reader, struct query *q, store_row *row, void *arg,
@@ -296,7 +386,10 @@ enum status store_snapshot(struct store_reader *reader, const struct query *q, i
 
 /* ------------------------------------------------------------ counting */
 
-/* How many records match, whatever limit, offset and position are. */
+/*
+ * How many records match, whatever limit, offset and position are; with a vector after
+ * store_query(), which counts them.
+ */
 enum status store_count(struct store_reader *reader, const struct query *q, int64_t *ret_count,
 			struct error *err) MUST_CHECK;
 

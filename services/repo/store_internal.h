@@ -3,6 +3,7 @@
 #define SERVICES_REPO_STORE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +17,8 @@ struct sqlite3_stmt;
 struct store_reader {
 	struct database *db;
 	const struct store *store;
-	struct store_reader *next; /* idle */
+	atomic_bool is_interrupted; /* since it was taken */
+	struct store_reader *next;  /* idle */
 };
 
 /* Each is a row of `meta`. */
@@ -24,6 +26,7 @@ struct store_counters {
 	int64_t records, next_revision, next_token;
 	int64_t forgotten;     /* the last change that is not kept */
 	int64_t deleted_bytes; /* of deleted records that changes keep */
+	int64_t record_bytes, files, file_bytes, vectors;
 };
 
 struct store {
@@ -33,6 +36,11 @@ struct store {
 	char **indexed; /* the expressions that have an index, as render_path() makes them */
 	size_t indexed_count;
 	struct store_retention retention;
+	struct store_quota quota;
+	size_t vector_dimensions; /* 0: no vectors */
+	enum vector_metric vector_metric;
+	struct vector_cache *vector_cache; /* NULL: none */
+	uint64_t vector_owner;             /* in it */
 	/* Of the writer's thread: as they will be when the group is committed. */
 	struct store_counters counters;
 	struct store_counters committed;
@@ -56,7 +64,24 @@ void render_text_schema(const struct store_definition *d, struct strbuf *sql);
 enum status read_number(struct database *db, const char *sql, int64_t *ret,
 			struct error *err) MUST_CHECK;
 
+/* ------------------------------------------------------------ counters */
+
+enum status counters_read(struct store *s, struct error *err) MUST_CHECK;
+enum status counters_save(struct store *s, struct error *err) MUST_CHECK;
+
+/* A number of `meta`. */
+enum status read_counter(struct database *db, const char *key, int64_t *ret,
+			 struct error *err) MUST_CHECK;
+
+/* RESOURCE_EXHAUSTED: what grew since @before is over the quota. */
+enum status quota_check(const struct store *s, const struct store_counters *before,
+			struct error *err) MUST_CHECK;
+
 /* ------------------------------------------------------------ parts of a write */
+
+/* Remove all files of a record; part of deleting it. */
+enum status files_remove_all(struct store *s, const char *record_id,
+			     struct store_file_changes *all, struct error *err) MUST_CHECK;
 
 enum change_kind {
 	CHANGE_CREATED = 0,

@@ -68,13 +68,24 @@ static enum status find_types(struct write *w, const char *type_url, struct erro
 	return status;
 }
 
+/* What is found of the message: its document, and its vector apart. */
 static enum status render(struct write *w, struct error *err)
 {
-	enum status status;
+	const struct vector_field *field = &w->collection->vector;
+	struct bytes message = w->store.proto;
+	enum status status = STATUS_OK;
 
 	strbuf_reset(&w->doc);
-	status = wire_to_jsonb_among(w->type.pool, w->others, w->type.message, w->store.proto,
-				     JSON_OUT_SEARCH, &w->doc, err);
+	if (field->depth) {
+		strbuf_reset(&w->rest);
+		strbuf_reset(&w->vector);
+		status = vector_field_take(field, message, &w->rest, &w->vector, err);
+		message = bytes_of(w->rest.buf, w->rest.len);
+		w->store.vector = bytes_of(w->vector.buf, w->vector.len);
+	}
+	if (status == STATUS_OK)
+		status = wire_to_jsonb_among(w->type.pool, w->others, w->type.message, message,
+					     JSON_OUT_SEARCH, &w->doc, err);
 	w->store.doc = bytes_of(w->doc.buf, w->doc.len);
 	return status;
 }
@@ -249,6 +260,7 @@ enum status write_prepare_delete(struct write *w, const Collector__DeleteRequest
 	w->store.id = r->id;
 	w->store.etag = r->etag;
 	w->store.lease_token = r->lease_token;
+	w->store.files = r->delete_files ? &w->files : NULL;
 	return names_check_id(r->id, "id", err);
 }
 
@@ -299,6 +311,9 @@ void write_release(struct write *w)
 	strbuf_release(&w->merged);
 	pool_unref(w->type.pool);
 	pool_unref(w->others);
+	strbuf_release(&w->rest);
+	strbuf_release(&w->vector);
+	strbuf_release(&w->files.dropped);
 }
 
 /* The writer's thread: say what became of it. */
@@ -309,6 +324,8 @@ static void answer(struct store_batch *batch)
 	struct collection *c = w->collection;
 	void *call = w->call;
 
+	if (w->store.status == STATUS_OK && batch->status == STATUS_OK)
+		file_changes_clean_later(repo, c, &w->files);
 	write_release(w);
 	if (w->store.status != STATUS_OK)
 		rpc_fail_error(call, &w->store.error);

@@ -3,6 +3,7 @@
 #define SERVICES_REPO_WRITE_RPC_H
 
 #include "common/base/strbuf.h"
+#include "services/repo/files_rpc.h"
 #include "services/repo/rpc_internal.h"
 
 /* A write and what it needs until it is done; in its call's memory. */
@@ -19,7 +20,8 @@ struct write {
 	struct pool *others; /* for an Any in it; a reference, or NULL */
 	const char *const *mask;
 	size_t mask_count;
-	struct strbuf doc, labels, merged;
+	struct strbuf doc, labels, merged, rest, vector;
+	struct store_file_changes files; /* that go with a deleted record */
 };
 
 /* write_release() frees what the prepare functions allocated. */

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "services/repo/store_internal.h"
+#include "services/repo/vector_store.h"
 
 enum status store_begin(struct store *s, struct error *err)
 {
@@ -24,41 +25,6 @@ void store_rollback(struct store *s)
 	s->counters = s->committed;
 }
 
-static enum status save_counter(struct store *s, const char *key, int64_t value,
-				struct error *err)
-{
-	sqlite3_stmt *stmt;
-	enum status status = database_prepare(
-		s->writer, "UPDATE meta SET value = ?2 WHERE key = ?1", &stmt, err);
-
-	if (status != STATUS_OK)
-		return status;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 2, value);
-	return database_run(s->writer, stmt, err);
-}
-
-static enum status save_counters(struct store *s, struct error *err)
-{
-	const struct store_counters *now = &s->counters, *before = &s->committed;
-	const struct {
-		const char *key;
-		int64_t value, was;
-	} all[] = {
-		{"record_count", now->records, before->records},
-		{"next_revision", now->next_revision, before->next_revision},
-		{"next_token", now->next_token, before->next_token},
-		{"forgotten", now->forgotten, before->forgotten},
-		{"deleted_bytes", now->deleted_bytes, before->deleted_bytes},
-	};
-	enum status status = STATUS_OK;
-
-	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
-		if (all[i].value != all[i].was)
-			status = save_counter(s, all[i].key, all[i].value, err);
-	return status;
-}
-
 enum status store_commit(struct store *s, struct error *err)
 {
 	enum status status = s->broken.status;
@@ -70,7 +36,7 @@ enum status store_commit(struct store *s, struct error *err)
 	if (status == STATUS_OK)
 		status = requests_prune(s, err);
 	if (status == STATUS_OK)
-		status = save_counters(s, err);
+		status = counters_save(s, err);
 	if (status == STATUS_OK)
 		status = database_exec(s->writer, "COMMIT", err);
 	if (status != STATUS_OK) {
@@ -92,7 +58,7 @@ bool store_has_changed(const struct store *s)
 
 struct current {
 	bool exists;
-	int64_t rid, revision;
+	int64_t rid, revision, bytes;
 };
 
 static enum status find_current(struct store *s, const char *id, struct current *ret,
@@ -100,7 +66,8 @@ static enum status find_current(struct store *s, const char *id, struct current 
 {
 	sqlite3_stmt *stmt;
 	enum status status = database_prepare(
-		s->writer, "SELECT rid, revision FROM records WHERE id = ?", &stmt, err);
+		s->writer, "SELECT rid, revision, length(proto) FROM records WHERE id = ?",
+		&stmt, err);
 
 	if (status != STATUS_OK)
 		return status;
@@ -109,7 +76,8 @@ static enum status find_current(struct store *s, const char *id, struct current 
 	*ret = (struct current){0};
 	if (code == SQLITE_ROW)
 		*ret = (struct current){true, sqlite3_column_int64(stmt, 0),
-					sqlite3_column_int64(stmt, 1)};
+					sqlite3_column_int64(stmt, 1),
+					sqlite3_column_int64(stmt, 2)};
 	else if (code != SQLITE_DONE)
 		status = database_error(s->writer, code, err);
 	database_reset(stmt);
@@ -229,6 +197,27 @@ static enum status update_record(struct store *s, struct store_write *w, int64_t
 	return database_run(s->writer, stmt, err);
 }
 
+/* Only what is beside the message. */
+static enum status touch_record(struct store *s, const struct store_write *w, int64_t rid,
+				struct error *err)
+{
+	sqlite3_stmt *stmt;
+	enum status status =
+		database_prepare(s->writer,
+				 "UPDATE records SET revision = ?1, updated_at_us = ?2,"
+				 " data_uri = coalesce(?3, data_uri) WHERE rid = ?4",
+				 &stmt, err);
+
+	if (status != STATUS_OK)
+		return status;
+	sqlite3_bind_int64(stmt, 1, s->counters.next_revision);
+	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)w->now_us);
+	if (w->data_uri)
+		sqlite3_bind_text(stmt, 3, w->data_uri, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 4, rid);
+	return database_run(s->writer, stmt, err);
+}
+
 static enum status merge(struct store *s, struct store_write *w, int64_t rid, struct error *err)
 {
 	sqlite3_stmt *stmt;
@@ -266,6 +255,28 @@ static enum status check_write(struct store *s, const struct store_write *w,
 	return status;
 }
 
+/* The message, and all that is made of it. */
+static enum status put_message(struct store *s, struct store_write *w, struct current *current,
+			       struct error *err)
+{
+	enum status status = STATUS_OK;
+
+	if (current->exists) {
+		status = forget_text(s, current->rid, err);
+		if (status == STATUS_OK)
+			status = update_record(s, w, current->rid, err);
+	} else {
+		status = insert_record(s, w, &current->rid, err);
+		s->counters.records++;
+	}
+	s->counters.record_bytes += (int64_t)w->proto.size - current->bytes;
+	if (status == STATUS_OK)
+		status = index_text(s, current->rid, err);
+	if (status == STATUS_OK)
+		status = vectors_set(s, current->rid, w->vector, err);
+	return status;
+}
+
 static enum status put(struct store *s, struct store_write *w, struct error *err)
 {
 	struct current current;
@@ -276,16 +287,10 @@ static enum status put(struct store *s, struct store_write *w, struct error *err
 		status = merge(s, w, current.rid, err);
 	if (status != STATUS_OK)
 		return status;
-	if (current.exists) {
-		status = forget_text(s, current.rid, err);
-		if (status == STATUS_OK)
-			status = update_record(s, w, current.rid, err);
-	} else {
-		status = insert_record(s, w, &current.rid, err);
-		s->counters.records++;
-	}
-	if (status == STATUS_OK)
-		status = index_text(s, current.rid, err);
+	if (current.exists && w->keeps_message)
+		status = touch_record(s, w, current.rid, err);
+	else
+		status = put_message(s, w, &current, err);
 	if (status == STATUS_OK)
 		status = changes_add(s, revision, current.rid,
 				     current.exists ? CHANGE_UPDATED : CHANGE_CREATED,
@@ -301,6 +306,8 @@ static enum status delete_record(struct store *s, const struct store_write *w,
 	struct current current;
 	enum status status = check_write(s, w, &current, err);
 
+	if (status == STATUS_OK && w->files)
+		status = files_remove_all(s, w->id, w->files, err);
 	if (status != STATUS_OK || !current.exists)
 		return status;
 	status = changes_add(s, s->counters.next_revision, current.rid, CHANGE_DELETED,
@@ -308,11 +315,14 @@ static enum status delete_record(struct store *s, const struct store_write *w,
 	if (status == STATUS_OK)
 		status = forget_text(s, current.rid, err);
 	if (status == STATUS_OK)
+		status = vectors_remove(s, current.rid, err);
+	if (status == STATUS_OK)
 		status = run_on_row(s, "DELETE FROM records WHERE rid = ?", current.rid, err);
 	/* Row numbers are used again. */
 	if (status == STATUS_OK)
 		status = run_on_row(s, "DELETE FROM leases WHERE rid = ?", current.rid, err);
 	s->counters.records--;
+	s->counters.record_bytes -= current.bytes;
 	s->counters.next_revision++;
 	return status;
 }
@@ -346,6 +356,8 @@ static enum status apply_one(struct store *s, struct store_write *w)
 		status = w->operation   ? w->operation(s, w, err)
 			 : w->is_delete ? delete_record(s, w, err)
 					: put(s, w, err);
+	if (status == STATUS_OK)
+		status = quota_check(s, &before, err);
 	if (status == STATUS_OK)
 		status = database_exec(s->writer, "RELEASE one", err);
 	else

@@ -238,24 +238,33 @@ static void wake(struct store_batch *b)
 	pthread_mutex_unlock(&waiting->mu);
 }
 
-enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
-		       struct error *err)
+enum status writer_run_batch(struct writer *writer, struct writer_queue *queue,
+			     struct store_batch *b, struct error *err)
 {
 	struct waiting waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-	struct store_batch b = {.writes = w, .done = wake, .arg = &waiting};
 
-	w->next = NULL;
-	if (!writer_submit(writer, queue, &b))
+	b->done = wake;
+	b->arg = &waiting;
+	if (!writer_submit(writer, queue, b))
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too many writes are waiting");
 	pthread_mutex_lock(&waiting.mu);
 	while (!waiting.is_done)
 		pthread_cond_wait(&waiting.done, &waiting.mu);
 	pthread_mutex_unlock(&waiting.mu);
-	if (b.status == STATUS_OK && w->status != STATUS_OK) {
-		b.status = w->status;
-		b.error = w->error;
-	}
-	if (b.status != STATUS_OK && err)
-		*err = b.error;
-	return b.status;
+	if (b->status != STATUS_OK && err)
+		*err = b->error;
+	return b->status;
+}
+
+enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
+		       struct error *err)
+{
+	struct store_batch b = {.writes = w};
+	enum status status;
+
+	w->next = NULL;
+	status = writer_run_batch(writer, queue, &b, err);
+	if (status == STATUS_OK && w->status != STATUS_OK && err)
+		*err = w->error;
+	return status == STATUS_OK ? w->status : status;
 }

@@ -58,7 +58,11 @@ void writer_bind(struct writer *writer, struct writer_queue *queue, struct store
 bool writer_submit(struct writer *writer, struct writer_queue *queue, struct store_batch *b)
 	__attribute__((warn_unused_result));
 
-/* Submit one write and wait for the outcome. */
+/* Submit and wait for the outcome; @b->done and @b->arg are the writer's. */
+enum status writer_run_batch(struct writer *writer, struct writer_queue *queue,
+			     struct store_batch *b, struct error *err) MUST_CHECK;
+
+/* The same for one write, with its own status. */
 enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
 		       struct error *err) MUST_CHECK;
 

@@ -21,7 +21,7 @@ static const struct flag global_flags[] = {
 };
 
 static const struct command *const tables[] = {
-	registry_commands, collection_commands, record_commands,  rpc_commands,
+	registry_commands, collection_commands, record_commands,  file_commands,   rpc_commands,
 	workflow_commands, dispatcher_commands, console_commands, status_commands,
 };
 enum { TABLE_COUNT = sizeof(tables) / sizeof(tables[0]) };

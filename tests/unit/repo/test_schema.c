@@ -34,7 +34,9 @@ static void run_sql(const char *sql)
 /* What programs of the first form left behind: nothing that came later. */
 static const char back_to_first[] =
 	"DROP TABLE changes; DROP TABLE deleted; DROP TABLE requests; DROP TABLE leases;"
-	"DROP TABLE stale_docs; DELETE FROM meta WHERE key NOT IN ('record_count',"
+	"DROP TABLE stale_docs; DROP TABLE files; DROP TABLE vector_chunks;"
+	"DROP TABLE vector_versions; DROP TABLE vector_rows; DELETE FROM meta WHERE key NOT IN "
+	"('record_count',"
 	" 'next_revision', 'definition', 'has_text'); PRAGMA user_version = 1;";
 
 START_TEST(an_old_database_is_brought_forward)
@@ -54,6 +56,9 @@ START_TEST(an_old_database_is_brought_forward)
 	/* There is no change to tell of what was before. */
 	ck_assert_int_eq(sizes.last_sequence, 2);
 	ck_assert_int_eq(sizes.forgotten_sequence, 2);
+	ck_assert_int_eq(sizes.record_bytes,
+			 (int64_t)(writes[0]->proto.size + writes[1]->proto.size));
+	ck_assert_int_eq(sizes.file_count, 0);
 
 	struct store_write *const more[] = {record("c"), NULL};
 	fixture_commit(more);
