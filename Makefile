@@ -473,6 +473,7 @@ TEST_SUPPORT_SRC := \
 
 # Programs that tests and benches run: <directory>/<name>.c, one file each.
 TEST_PROGRAMS := \
+	tests/bench/attached_echo.c \
 	tests/bench/bare_echo.c \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
@@ -756,7 +757,7 @@ conformance: ## Google's protobuf conformance tests, binary and JSON
 conformance: $(BIN)/tests/conformance/testee
 	$(Q)tests/conformance/run.sh $(O)
 
-.PHONY: bench bench-pool bench-reflect bench-registry
+.PHONY: bench bench-mesh bench-pool bench-reflect bench-registry
 bench: ## calls, proxy hop, Create, Get, Search as ratios to bare gRPC and raw SQLite
 bench: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/run.py
@@ -768,6 +769,10 @@ bench-pool: $(BIN)/tests/bench/pool_bench
 bench-reflect: ## validate, JSON, JSONB, masks as ratios to libprotobuf's C++ and SQLite
 bench-reflect: $(BIN)/tests/bench/reflect
 	$(Q)$(BIN)/tests/bench/reflect
+
+bench-mesh: ## hops, Dispatch, attached handlers and the history as ratios to a direct call
+bench-mesh: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/mesh.py
 
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp

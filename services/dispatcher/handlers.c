@@ -184,15 +184,30 @@ bool handlers_remove(struct handlers *h, const char *ns, const char *id)
 	return removed;
 }
 
-/* Holds h->mu. Move the attached ones of a chain into the table, let go of the others. */
-static void keep_attached(struct handlers *h, const char *key, struct handler *chain)
+static bool is_same(const struct handler_record *a, const struct handler_record *b)
+{
+	return a->kind == b->kind && a->forward_authorization == b->forward_authorization &&
+	       !strcmp(a->ns, b->ns) && !strcmp(a->service, b->service) &&
+	       !strcmp(a->method, b->method) && !strcmp(a->address, b->address) &&
+	       !strcmp(a->collection, b->collection);
+}
+
+/*
+ * Holds h->mu. Move into the table those of a chain that are attached or are in @wanted as
+ * they were, which are taken out there; let go of the others. What is kept goes on counting
+ * its calls.
+ */
+static void keep_some(struct handlers *h, const char *key, struct handler *chain,
+		      struct map *wanted)
 {
 	for (struct handler *x = chain, *next; x; x = next) {
+		const struct handler_record *same = map_get(wanted, x->record.id);
 		next = x->next;
-		if (!x->attached) {
+		if (!x->attached && (!same || !is_same(same, &x->record))) {
 			unref(x);
 			continue;
 		}
+		(void)map_remove(wanted, x->record.id);
 		x->next = map_get(&h->by_service, key);
 		map_put(&h->by_service, key, x);
 		h->count++;
@@ -201,22 +216,25 @@ static void keep_attached(struct handlers *h, const char *key, struct handler *c
 
 void handlers_replace(struct handlers *h, const struct handler_record *records, size_t count)
 {
-	struct map old;
+	struct map old, wanted = {0};
 
+	for (size_t i = 0; i < count; i++)
+		if (records[i].kind != HANDLER_ATTACHED)
+			map_put(&wanted, records[i].id, (void *)&records[i]);
 	pthread_mutex_lock(&h->mu);
 	old = h->by_service;
 	h->by_service = (struct map){0};
 	h->count = 0;
 	map_for_each (&old, e)
-		keep_attached(h, e->key, e->value);
-	for (size_t i = 0; i < count; i++) {
+		keep_some(h, e->key, e->value, &wanted);
+	map_for_each (&wanted, e) {
 		struct rpc_channel *channel;
-		if (records[i].kind != HANDLER_ATTACHED &&
-		    make_channel(h, &records[i], &channel))
-			(void)put_locked(h, &records[i], channel, NULL);
+		if (make_channel(h, e->value, &channel))
+			(void)put_locked(h, e->value, channel, NULL);
 	}
 	pthread_mutex_unlock(&h->mu);
 	map_release(&old, NULL);
+	map_release(&wanted, NULL);
 }
 
 /* ---------------------------------------------------------------- choosing */

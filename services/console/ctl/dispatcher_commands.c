@@ -10,16 +10,20 @@
 
 static int run_register(struct session *s, const struct arguments *args)
 {
-	const char *service = args->positional[0], *slash = strchr(service, '/');
+	const char *service = args->positional[0], *slash = strchr(service, '/'),
+		   *address = args->count > 1 ? args->positional[1] : "",
+		   *collection = arguments_value(args, "collection");
 	json_t *reply;
 	struct error err;
 
 	if (session_call(s, "/collector.CollectiveDispatcher/RegisterHandler",
-			 json_pack("{s:s, s:{s:s%}, s:s, s:s, s:b}", "namespace", s->ns,
-				   "service", "serviceName", service,
+			 json_pack("{s:s, s:{s:s%}, s:s, s:s, s:s, s:s, s:b}", "namespace",
+				   s->ns, "service", "serviceName", service,
 				   slash ? (size_t)(slash - service) : strlen(service),
-				   "methodName", slash ? slash + 1 : "", "address",
-				   args->positional[1], "forwardAuthorization",
+				   "methodName", slash ? slash + 1 : "", "kind",
+				   collection ? "HANDLER_COLLECTION" : "HANDLER_BACKEND",
+				   "collectionName", collection ? collection : "", "address",
+				   address, "forwardAuthorization",
 				   arguments_has(args, "forward-authorization")),
 			 &reply, &err) != STATUS_OK)
 		return session_fail(&err);
@@ -310,13 +314,14 @@ static const struct flag log_flags[] = {
 
 static const struct flag register_flags[] = {
 	{"forward-authorization", 0, NULL, "the handler may see callers' credentials"},
+	{"collection", 'c', "NAME", "bind them to this collection instead of a server"},
 	{NULL, 0, NULL, NULL},
 };
 
 const struct command dispatcher_commands[] = {
-	{"handler", "register", "SERVICE[/METHOD] ADDRESS", "bind methods to a gRPC server",
+	{"handler", "register", "SERVICE[/METHOD] [ADDRESS]", "bind methods to a gRPC server",
 	 "The methods must be registered; without METHOD all of the service are bound.",
-	 register_flags, 2, 2, run_register},
+	 register_flags, 1, 2, run_register},
 	{"handler", "list", "", "list what methods are bound to", NULL, NULL, 0, 0, run_list},
 	{"handler", "remove", "ID...", "unbind", NULL, NULL, 1, ARGUMENTS_MAX, run_remove},
 	{"mesh", "connect", "ADDRESS [NAMESPACE...]", "connect this collector to another", NULL,

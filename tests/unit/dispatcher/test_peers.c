@@ -196,6 +196,28 @@ START_TEST(handlers_are_listed_in_pages)
 	struct handler_record page[2];
 
 	handlers_replace(h, all, 3);
+	/* What stays as it was is the same handler, and its calls go on counting. */
+	struct handler *kept = take(h, "shop", "Do", NULL);
+	handlers_replace(h, all, 3);
+	for (int i = 0; i < 20; i++) {
+		struct handler *x = take(h, "shop", "Do", NULL);
+		handlers_done(x);
+	}
+	ck_assert_uint_eq(handlers_count(h), 3);
+	struct handler_info infos[3];
+	unsigned busy = 0;
+	ck_assert_uint_eq(handlers_serving(h,
+					   &(struct handler_wanted){.ns = "shop",
+								    .service = "s.S",
+								    .method = "Do"},
+					   &arena, infos, 3),
+			  3);
+	for (int i = 0; i < 3; i++)
+		busy += infos[i].in_flight;
+	ck_assert_uint_eq(busy, 1);
+	handlers_done(kept);
+	all[1].address = "127.0.0.1:9";
+	handlers_replace(h, all, 3);
 	ck_assert_uint_eq(handlers_list(h, "", "", 2, &arena, page), 2);
 	ck_assert_str_eq(page[0].id, "a");
 	ck_assert_str_eq(page[1].id, "b");
