@@ -230,8 +230,8 @@ static enum status check_method(const Collector__AttachedMethod *m, struct error
 		status = names_check_symbol(m->method_name, "method_name", err);
 	if (status == STATUS_OK && (names_symbol_is_reserved(m->service_name) ||
 				    !strcmp(m->namespace_, NAMES_SYSTEM_NAMESPACE))) {
-		status = error_field(err, "service_name", "%s in namespace %s is reserved",
-				     m->service_name, m->namespace_);
+		(void)error_field(err, "service_name", "%s in namespace %s is reserved",
+				  m->service_name, m->namespace_);
 		status = err->status = STATUS_PERMISSION_DENIED;
 	}
 	return status;

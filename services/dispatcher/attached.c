@@ -15,6 +15,7 @@ _Static_assert(ATTACHED_MAX_IN_FLIGHT <= 1 << SLOT_BITS, "a slot must fit its bi
 
 enum turn { NEW, WAITING, SENT, OVER };
 
+/* A call; in the arena of its parent, which it holds. */
 struct attached_turn {
 	struct attached_turn *next, *previous; /* while it waits */
 	struct attached *at;
@@ -22,9 +23,8 @@ struct attached_turn {
 	void *parent; /* held */
 	attached_done *done;
 	void *arg;
-	enum turn turn;   /* at->mu */
-	unsigned slot;    /* once sent */
-	atomic_uint refs; /* of attached_call(), and until it is over */
+	enum turn turn; /* at->mu */
+	unsigned slot;  /* once sent */
 };
 
 struct slot {
@@ -73,21 +73,16 @@ void attached_unref(struct attached *at)
 
 /* ------------------------------------------------------------------- turns */
 
-static void release_turn(struct attached_turn *t)
-{
-	if (atomic_fetch_sub(&t->refs, 1) != 1)
-		return;
-	rpc_release(t->parent);
-	attached_unref(t->at);
-	free(t);
-}
-
 /* Tell the caller. The turn is in no list and no slot any more. Without the lock. */
 static void tell(struct attached_turn *t, const struct attached_outcome *outcome)
 {
-	rpc_on_cancel(t->parent, NULL, NULL);
+	struct attached *at = t->at;
+	void *parent = t->parent;
+
+	rpc_on_cancel(parent, NULL, NULL);
 	t->done(t->arg, outcome);
-	release_turn(t);
+	attached_unref(at);
+	rpc_release(parent); /* and the turn with it */
 }
 
 /* Holds at->mu. */
@@ -225,7 +220,7 @@ static const char *refusal(const struct attached *at, enum status *ret_status)
 void attached_call(struct attached *at, const struct dispatch_request *request, void *parent,
 		   attached_done *done, void *arg)
 {
-	struct attached_turn *t = xcalloc(1, sizeof(*t));
+	struct attached_turn *t = arena_zalloc(rpc_arena(parent), sizeof(*t));
 	struct attached_outcome refused = {.not_processed = true, .output_type = ""};
 
 	*t = (struct attached_turn){.at = attached_ref(at),
@@ -233,8 +228,8 @@ void attached_call(struct attached *at, const struct dispatch_request *request, 
 				    .parent = parent,
 				    .done = done,
 				    .arg = arg};
-	atomic_init(&t->refs, 2);
-	rpc_hold(parent);
+	rpc_hold(parent); /* until it is over */
+	rpc_hold(parent); /* until this returns */
 	/* First of all: later it could be somebody else's turn to be told. */
 	rpc_on_cancel(parent, give_up, t);
 	pthread_mutex_lock(&at->mu);
@@ -249,7 +244,7 @@ void attached_call(struct attached *at, const struct dispatch_request *request, 
 	pthread_mutex_unlock(&at->mu);
 	if (refused.message)
 		tell(t, &refused);
-	release_turn(t);
+	rpc_release(parent);
 }
 
 bool attached_answered(struct attached *at, uint64_t call_id,

@@ -166,6 +166,10 @@ static void handler_answered(void *arg, const struct attached_outcome *outcome)
 	struct error err;
 
 	a->tried_handler = a->handler;
+	if (outcome->not_processed)
+		handler_was_away(a->handler);
+	else
+		handler_was_there(a->handler);
 	handlers_done(a->handler);
 	a->handler = NULL;
 	if (outcome->status == STATUS_OK) {
@@ -260,6 +264,10 @@ static void peer_done_call(void *arg, enum status status, const struct error *er
 	struct attempt *a = arg;
 	struct peer *peer = a->peer;
 
+	if (status == STATUS_UNAVAILABLE)
+		peer_was_away(peer);
+	else
+		peer_was_there(peer);
 	if (status == STATUS_OK)
 		finish_peer(a, reply);
 	else if (!*a->x->target && may_try_next(a, status, outcome->not_processed))

@@ -37,6 +37,8 @@ static const char *why_handler(const struct inquiry *i, const struct handler_inf
 		return "the call is for another collector";
 	if (!i->e.registered && h->record.kind != HANDLER_ATTACHED)
 		return "nobody registered the method: only attached handlers get it";
+	if (h->is_ejected)
+		return "it was away when it was called last: asked after the others";
 	if (!h->is_ready)
 		return "it is not connected now: asked after those that are";
 	return h->record.kind == HANDLER_ATTACHED  ? "its stream is open"
@@ -93,6 +95,10 @@ static const char *why_peer(const struct inquiry *i, const struct peer_info *p, 
 	if (i->here)
 		return "it serves the namespace, but a handler is here";
 	*ret_may = true;
+	if (p->is_ejected)
+		return "it serves the namespace, but was away when it was called last: asked "
+		       "after "
+		       "the others";
 	return "it serves the namespace and is up";
 }
 

@@ -10,6 +10,7 @@
 #include "common/base/random.h"
 #include "common/rpc/client.h"
 #include "services/dispatcher/attached.h"
+#include "services/dispatcher/ejection.h"
 
 enum { MAX_CANDIDATES = 64 };
 
@@ -19,6 +20,7 @@ struct handler {
 	struct rpc_channel *channel;  /* of a backend */
 	struct attached *attached;    /* owned */
 	atomic_uint refs;             /* the table's and one a call under way */
+	struct ejection ejection;
 };
 
 struct handlers {
@@ -263,17 +265,34 @@ static bool is_better(struct handler *a, struct handler *b)
 	return atomic_load(&a->refs) < atomic_load(&b->refs);
 }
 
+/* All that serve the method; those that are ejected only if nobody else does. */
+static size_t find(struct handler *first, const struct handler_wanted *w,
+		   struct handler *found[MAX_CANDIDATES])
+{
+	bool all_ejected = true;
+	size_t n = 0, kept = 0;
+
+	for (struct handler *x = first; x && n < MAX_CANDIDATES; x = x->next)
+		if (serves(x, w)) {
+			found[n++] = x;
+			all_ejected = all_ejected && ejection_is_now(&x->ejection);
+		}
+	if (all_ejected)
+		return n;
+	for (size_t i = 0; i < n; i++)
+		if (!ejection_is_now(&found[i]->ejection))
+			found[kept++] = found[i];
+	return kept;
+}
+
 struct handler *handlers_take(struct handlers *h, const struct handler_wanted *w)
 {
 	char *key AUTO_FREE = key_of(w->ns, w->service);
 	struct handler *found[MAX_CANDIDATES], *best = NULL;
-	size_t n = 0;
+	size_t n;
 
 	pthread_mutex_lock(&h->mu);
-	for (struct handler *x = map_get(&h->by_service, key); x && n < MAX_CANDIDATES;
-	     x = x->next)
-		if (serves(x, w))
-			found[n++] = x;
+	n = find(map_get(&h->by_service, key), w, found);
 	if (n == 1) {
 		best = found[0];
 	} else if (n) {
@@ -285,6 +304,16 @@ struct handler *handlers_take(struct handlers *h, const struct handler_wanted *w
 		atomic_fetch_add(&best->refs, 1);
 	pthread_mutex_unlock(&h->mu);
 	return best;
+}
+
+void handler_was_away(struct handler *handler)
+{
+	ejection_was_away(&handler->ejection);
+}
+
+void handler_was_there(struct handler *handler)
+{
+	ejection_was_there(&handler->ejection);
 }
 
 void handlers_done(struct handler *handler)
@@ -392,6 +421,7 @@ size_t handlers_serving(struct handlers *h, const struct handler_wanted *wanted,
 			continue;
 		copy_record(arena, &x->record, &ret[n].record);
 		ret[n].is_ready = is_ready(x);
+		ret[n].is_ejected = ejection_is_now(&x->ejection);
 		ret[n++].in_flight = atomic_load(&x->refs) - 1;
 	}
 	pthread_mutex_unlock(&h->mu);

@@ -46,11 +46,15 @@ struct handler_wanted {
 
 /*
  * A handler of the method: of two drawn at random the one with fewer calls under
- * way, connected ones first. NULL: there is none. Give it back with
+ * way, connected ones first, ejected ones last. NULL: there is none. Give it back with
  * handlers_done().
  */
 struct handler *handlers_take(struct handlers *h, const struct handler_wanted *wanted);
 void handlers_done(struct handler *handler);
+
+/* What came of calling it; see ejection.h. */
+void handler_was_away(struct handler *handler);
+void handler_was_there(struct handler *handler);
 
 enum handler_kind handler_kind(const struct handler *handler);
 struct rpc_channel *handler_channel(const struct handler *handler); /* of a backend */
@@ -70,6 +74,7 @@ bool handlers_has(struct handlers *h, const char *ns, const char *service, const
 struct handler_info {
 	struct handler_record record;
 	bool is_ready; /* can be called without a wait */
+	bool is_ejected;
 	unsigned in_flight;
 };
 

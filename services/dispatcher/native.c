@@ -65,13 +65,23 @@ static void keep_history(const struct native_call *n, const struct rpc_forwarded
 	history_put(n->d->history, &record);
 }
 
+/* Whether it was away or said UNAVAILABLE itself cannot be told apart: asked last it is. */
+static void backend_ended(struct handler *handler, enum status status)
+{
+	if (status == STATUS_UNAVAILABLE)
+		handler_was_away(handler);
+	else
+		handler_was_there(handler);
+	handlers_done(handler);
+}
+
 static void forwarded(void *arg, const struct rpc_forwarded *result)
 {
 	struct native_call *n = arg;
 
 	keep_history(n, result);
 	if (n->handler)
-		handlers_done(n->handler);
+		backend_ended(n->handler, result->status);
 	if (n->peer)
 		peer_done(n->peer);
 }

@@ -10,9 +10,11 @@
 #include "common/base/map.h"
 #include "common/base/random.h"
 #include "common/rpc/client.h"
+#include "services/dispatcher/ejection.h"
 
 struct peer {
 	atomic_uint refs; /* the table's and one a call under way */
+	struct ejection ejection;
 	char *id;
 	struct rpc_channel *_Atomic channel; /* read without the lock */
 	char *address;                       /* this and below: peers.mu */
@@ -168,6 +170,16 @@ struct peer *peers_take(struct peers *p, const char *id)
 	return x;
 }
 
+void peer_was_away(struct peer *peer)
+{
+	ejection_was_away(&peer->ejection);
+}
+
+void peer_was_there(struct peer *peer)
+{
+	ejection_was_there(&peer->ejection);
+}
+
 void peer_done(struct peer *peer)
 {
 	unref(peer);
@@ -212,7 +224,7 @@ struct peer *peers_take_serving(struct peers *p, const char *ns,
 				const struct peer *const *not_these, size_t not_count)
 {
 	struct peer *found[PEERS_MAX], *best = NULL;
-	size_t n = 0;
+	size_t n = 0, kept = 0;
 
 	pthread_mutex_lock(&p->mu);
 	map_for_each (&p->by_id, e) {
@@ -221,6 +233,13 @@ struct peer *peers_take_serving(struct peers *p, const char *ns,
 		    !is_excluded(x, not_these, not_count))
 			found[n++] = x;
 	}
+	for (size_t i = 0; i < n; i++) /* those that are not ejected to the front */
+		if (!ejection_is_now(&found[i]->ejection)) {
+			struct peer *x = found[i];
+			found[i] = found[kept];
+			found[kept++] = x;
+		}
+	n = kept ? kept : n;
 	if (n == 1) {
 		best = found[0];
 	} else if (n) {
@@ -336,6 +355,7 @@ const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t 
 			.last_seen_us = x->last_seen_us,
 			.round_trip_us = x->round_trip_us,
 			.in_flight = atomic_load(&x->refs) - 1,
+			.is_ejected = ejection_is_now(&((struct peer *)e->value)->ejection),
 			.outbound = x->outbound,
 		};
 	}

@@ -31,7 +31,8 @@ struct peer_info {
 	enum peer_state state;
 	uint64_t created_us, last_seen_us, round_trip_us;
 	unsigned in_flight; /* calls under way */
-	bool outbound;      /* this side asked for the connection */
+	bool is_ejected;
+	bool outbound; /* this side asked for the connection */
 };
 
 struct peers *peers_new(struct rpc_client *client);
@@ -54,11 +55,16 @@ struct peer *peers_take(struct peers *p, const char *id);
 
 /*
  * Of the peers that are up, serve @ns and are not in @not_these, two drawn at
- * random, the one with fewer calls under way, then the nearer. NULL: none.
+ * random, the one with fewer calls under way, then the nearer; ejected ones only if
+ * there are no others. NULL: none.
  */
 struct peer *peers_take_serving(struct peers *p, const char *ns,
 				const struct peer *const *not_these, size_t not_count);
 void peer_done(struct peer *peer);
+
+/* What came of calling it; see ejection.h. */
+void peer_was_away(struct peer *peer);
+void peer_was_there(struct peer *peer);
 
 const char *peer_id(const struct peer *peer);
 struct rpc_channel *peer_channel(const struct peer *peer);

@@ -187,6 +187,45 @@ START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
 }
 END_TEST
 
+START_TEST(who_was_away_is_asked_last)
+{
+	struct handlers *h = handlers_new(client);
+	struct handler_record both[] = {binding("a", "", "127.0.0.1:1"),
+					binding("b", "", "127.0.0.1:2")};
+	struct handler *away, *x;
+	struct peer *p, *y;
+
+	handlers_replace(h, both, 2);
+	away = take(h, "shop", "Do", NULL);
+	handler_was_away(away);
+	for (int i = 0; i < 20; i++) {
+		x = take(h, "shop", "Do", NULL);
+		ck_assert_str_ne(handler_id(x), handler_id(away));
+		handlers_done(x);
+	}
+	/* Nobody else: then it is asked all the same. */
+	x = take(h, "shop", "Do", NULL);
+	struct handler *last = take(h, "shop", "Do", x);
+	ck_assert_str_eq(handler_id(last), handler_id(away));
+	handlers_done(last);
+	handlers_done(x);
+	handler_was_there(away);
+	handlers_done(away);
+	handlers_free(h);
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "b", "127.0.0.1:2", users, true));
+	p = peers_take_serving(peers, "users", NULL, 0);
+	peer_was_away(p);
+	for (int i = 0; i < 20; i++) {
+		y = peers_take_serving(peers, "users", NULL, 0);
+		ck_assert_str_ne(peer_id(y), peer_id(p));
+		peer_done(y);
+	}
+	peer_done(p);
+}
+END_TEST
+
 START_TEST(handlers_are_listed_in_pages)
 {
 	struct handlers *h = handlers_new(client);
@@ -238,6 +277,7 @@ int main(void)
 				 a_removed_peer_stays_valid_while_it_is_held,
 				 what_is_shared_is_what_both_have,
 				 handlers_are_found_by_method_or_for_the_whole_service,
+				 who_was_away_is_asked_last,
 				 handlers_are_listed_in_pages,
 				 NULL,
 			 });
