@@ -424,6 +424,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_compat.c \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
+	tests/unit/reflect/test_json_options.c \
 	tests/unit/reflect/test_pool.c \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_schema.c \
