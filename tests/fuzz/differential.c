@@ -227,12 +227,29 @@ static void check_json(const struct type *t, struct bytes message)
 	json_decref(b);
 }
 
+/* Is there what may be a tag of more than 32 bits? C++ takes it, without the rest. */
+static bool has_wide_tag(struct bytes message)
+{
+	size_t continued = 0;
+
+	for (size_t i = 0; i < message.size; i++) {
+		if (continued >= 4 && message.data[i] >= 0x10)
+			return true;
+		continued = message.data[i] >= 0x80 ? continued + 1 : 0;
+	}
+	return false;
+}
+
 static void compare_wire(const struct type *t, struct bytes message)
 {
 	AUTO_STRBUF ours = STRBUF_INIT, theirs = STRBUF_INIT;
 	const bool accepted = ours_of(t, message, &ours);
 
-	FUZZ_CHECK(accepted == cpp_parse(t->theirs, message.data, message.size), &err, NULL);
+	const bool accepted_there = cpp_parse(t->theirs, message.data, message.size);
+
+	if (!accepted && accepted_there && has_wide_tag(message))
+		return;
+	FUZZ_CHECK(accepted == accepted_there, &err, NULL);
 	if (!accepted)
 		return;
 	theirs_of(t, &theirs);
