@@ -15,7 +15,7 @@
 #include "services/registry/published.h"
 
 enum {
-	CALL_TIMEOUT_MS = 20000,
+	CALL_TIMEOUT_MS = 10000,
 	RETRY_FIRST_MS = 50,
 	RETRY_MAX_MS = 2000,
 	RETRY_REFUSED_MS = 60000,
