@@ -97,6 +97,7 @@ enum status collection_open(struct collection *c, const char *directory, struct 
 	if (vectors)
 		store_use_vector_cache(c->store, vectors);
 	c->files = files_new(directory);
+	c->types = types;
 	status = load_type(c, types, err);
 	if (status == STATUS_OK)
 		status = clean_files(c, err);
