@@ -116,16 +116,31 @@ static void space_leave(struct type_cache *t, struct type_space *s)
 	pthread_mutex_unlock(&t->mu);
 }
 
-static struct pool *known(struct type_cache *t, struct type_space *s, int max_age_ms,
+/* How new a pool is to be. */
+enum need {
+	NEED_KNOWN,   /* TYPE_CACHE_FRESH_MS, or longer while it is followed */
+	NEED_CURRENT, /* not older than the call, if the registry can be asked */
+	NEED_CERTAIN, /* not older than the call */
+};
+
+/* With t->mu. @since_ns: when the call came that needs it current; 0: it need not be. */
+static bool is_fresh(const struct type_space *s, uint64_t since_ns)
+{
+	const uint64_t known_ns = s->heard_ns > s->asked_ns ? s->heard_ns : s->asked_ns;
+	const int max_age_ms = s->is_followed ? TYPE_CACHE_FOLLOWED_MS : TYPE_CACHE_FRESH_MS;
+
+	if (since_ns)
+		return s->asked_ns >= since_ns;
+	return known_ns && clock_monotonic_ns() - known_ns < (uint64_t)max_age_ms * 1000000;
+}
+
+static struct pool *known(struct type_cache *t, struct type_space *s, uint64_t since_ns,
 			  bool *ret_fresh)
 {
 	struct pool *pool;
 
 	pthread_mutex_lock(&t->mu);
-	if (s->is_followed && max_age_ms == TYPE_CACHE_FRESH_MS)
-		max_age_ms = TYPE_CACHE_FOLLOWED_MS;
-	*ret_fresh = s->asked_ns &&
-		     clock_monotonic_ns() - s->asked_ns < (uint64_t)max_age_ms * 1000000;
+	*ret_fresh = is_fresh(s, since_ns);
 	pool = pool_ref(s->pool);
 	pthread_mutex_unlock(&t->mu);
 	return pool;
@@ -147,16 +162,8 @@ static void put(struct type_cache *t, struct type_space *s, int64_t before, int6
 			type_follower_renew(t);
 		pthread_cond_broadcast(&t->changed);
 	}
-	s->asked_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&t->mu);
 	pool_unref(pool);
-}
-
-static void still_current(struct type_cache *t, struct type_space *s)
-{
-	pthread_mutex_lock(&t->mu);
-	s->asked_ns = clock_monotonic_ns();
-	pthread_mutex_unlock(&t->mu);
 }
 
 /* The whole namespace comes at once, unless it is what is known. */
@@ -176,9 +183,7 @@ static enum status ask_for_all(struct type_cache *t, struct type_space *s, const
 	arena_init(&arena, 0);
 	status = registry_client_descriptors_of_namespace(t->registry, ns, before, options,
 							  &arena, &changed, &found, err);
-	if (status == STATUS_OK && !changed)
-		still_current(t, s);
-	else if (status == STATUS_OK)
+	if (status == STATUS_OK && changed)
 		status = pool_extend_set(t->builtins, found.file_descriptor_set, &pool, err);
 	if (pool)
 		put(t, s, before, found.version, pool);
@@ -196,9 +201,7 @@ static bool wait_for_version(struct type_cache *t, struct type_space *s, int64_t
 	while (s->is_followed && s->version < version && type_cache_wait(t, until_ns))
 		;
 	has_come = s->version >= version;
-	if (has_come)
-		s->asked_ns = clock_monotonic_ns();
-	else if (s->is_followed)
+	if (!has_come && s->is_followed)
 		type_follower_renew(t); /* it is told of nothing any more */
 	pthread_mutex_unlock(&t->mu);
 	return has_come;
@@ -218,15 +221,23 @@ static bool is_followed(struct type_cache *t, struct type_space *s)
 static enum status ask(struct type_cache *t, struct type_space *s, const char *ns,
 		       const struct rpc_options *options, struct error *err)
 {
-	enum status status;
+	const uint64_t began_ns = clock_monotonic_ns();
+	bool has_come = false;
+	enum status status = STATUS_OK;
 	int64_t version;
 
-	if (!is_followed(t, s))
-		return ask_for_all(t, s, ns, options, err);
-	status = registry_client_version(t->registry, ns, options, &version, err);
-	if (status != STATUS_OK || wait_for_version(t, s, version))
+	if (is_followed(t, s)) {
+		status = registry_client_version(t->registry, ns, options, &version, err);
+		has_come = status == STATUS_OK && wait_for_version(t, s, version);
+	}
+	if (status == STATUS_OK && !has_come)
+		status = ask_for_all(t, s, ns, options, err);
+	if (status != STATUS_OK)
 		return status;
-	return ask_for_all(t, s, ns, options, err);
+	pthread_mutex_lock(&t->mu);
+	s->asked_ns = began_ns;
+	pthread_mutex_unlock(&t->mu);
+	return STATUS_OK;
 }
 
 static bool is_known(struct type_cache *t, struct type_space *s)
@@ -239,28 +250,29 @@ static bool is_known(struct type_cache *t, struct type_space *s)
 	return known;
 }
 
-/* Not older than @max_age_ms; who waits for another's question uses its answer. */
+/* Who waits for another's question uses the answer to the next, with all who wait. */
 static enum status snapshot_of(struct type_cache *t, struct type_space *s, const char *ns,
-			       int max_age_ms, const struct rpc_options *options,
+			       enum need need, const struct rpc_options *options,
 			       struct pool **ret_pool, struct error *err)
 {
+	const uint64_t since_ns = need == NEED_KNOWN ? 0 : clock_monotonic_ns();
 	enum status status = STATUS_OK;
 	struct pool *pool;
 	bool fresh;
 
-	pool = known(t, s, max_age_ms, &fresh);
+	pool = known(t, s, since_ns, &fresh);
 	if (!fresh) {
 		pool_unref(pool);
 		pthread_mutex_lock(&s->asking);
-		pool = known(t, s, max_age_ms, &fresh);
+		pool = known(t, s, since_ns, &fresh);
 		if (!fresh) {
 			pool_unref(pool);
 			status = ask(t, s, ns, options, err);
-			pool = known(t, s, max_age_ms, &fresh);
+			pool = known(t, s, since_ns, &fresh);
 		}
 		pthread_mutex_unlock(&s->asking);
 	}
-	if (status != STATUS_OK && !is_known(t, s)) {
+	if (status != STATUS_OK && (need == NEED_CERTAIN || !is_known(t, s))) {
 		pool_unref(pool);
 		return status;
 	}
@@ -269,7 +281,7 @@ static enum status snapshot_of(struct type_cache *t, struct type_space *s, const
 	return STATUS_OK;
 }
 
-static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms,
+static enum status snapshot(struct type_cache *t, const char *ns, enum need need,
 			    const struct rpc_options *options, struct pool **ret_pool,
 			    struct error *err)
 {
@@ -280,7 +292,7 @@ static enum status snapshot(struct type_cache *t, const char *ns, int max_age_ms
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
 				 "more than %d namespaces are asked for at once",
 				 TYPE_CACHE_MAX_NAMESPACES);
-	status = snapshot_of(t, s, ns, max_age_ms, options, ret_pool, err);
+	status = snapshot_of(t, s, ns, need, options, ret_pool, err);
 	space_leave(t, s);
 	return status;
 }
@@ -289,14 +301,14 @@ enum status type_cache_snapshot(struct type_cache *t, const char *ns,
 				const struct rpc_options *options, struct pool **ret_pool,
 				struct error *err)
 {
-	return snapshot(t, ns, TYPE_CACHE_FRESH_MS, options, ret_pool, err);
+	return snapshot(t, ns, NEED_KNOWN, options, ret_pool, err);
 }
 
 enum status type_cache_current(struct type_cache *t, const char *ns,
 			       const struct rpc_options *options, struct pool **ret_pool,
 			       struct error *err)
 {
-	return snapshot(t, ns, TYPE_CACHE_MISS_MS, options, ret_pool, err);
+	return snapshot(t, ns, NEED_CURRENT, options, ret_pool, err);
 }
 
 static const struct pool_method *find(const struct pool *pool, const char *service,
@@ -312,11 +324,11 @@ enum status type_cache_method(struct type_cache *t, const char *ns, const char *
 			      struct pool **ret_pool, const struct pool_method **ret_method,
 			      struct error *err)
 {
-	static const int ages_ms[] = {TYPE_CACHE_FRESH_MS, TYPE_CACHE_MISS_MS};
+	static const enum need needs[] = {NEED_KNOWN, NEED_CERTAIN};
 
 	for (int i = 0; i < 2; i++) {
 		struct pool *pool;
-		enum status status = snapshot(t, ns, ages_ms[i], options, &pool, err);
+		enum status status = snapshot(t, ns, needs[i], options, &pool, err);
 		if (status != STATUS_OK)
 			return status;
 		*ret_method = find(pool, service, method);
@@ -333,11 +345,11 @@ enum status type_cache_method(struct type_cache *t, const char *ns, const char *
 enum status type_cache_service(struct type_cache *t, const char *ns, const char *service,
 			       const struct rpc_options *options, struct error *err)
 {
-	static const int ages_ms[] = {TYPE_CACHE_FRESH_MS, TYPE_CACHE_MISS_MS};
+	static const enum need needs[] = {NEED_KNOWN, NEED_CERTAIN};
 
 	for (int i = 0; i < 2; i++) {
 		struct pool *pool;
-		enum status status = snapshot(t, ns, ages_ms[i], options, &pool, err);
+		enum status status = snapshot(t, ns, needs[i], options, &pool, err);
 		if (status != STATUS_OK)
 			return status;
 		bool found = pool_service(pool, service, strlen(service)) != NULL;

@@ -19,7 +19,6 @@ struct type_cache;
 enum {
 	TYPE_CACHE_FRESH_MS = 1000,       /* a pool asked for so recently is used as it is */
 	TYPE_CACHE_FOLLOWED_MS = 10000,   /* the same while it is watched: should nobody tell */
-	TYPE_CACHE_MISS_MS = 20,          /* after a miss: it was not asked for just now */
 	TYPE_CACHE_MAX_NAMESPACES = 1024, /* kept at once */
 };
 
@@ -35,14 +34,18 @@ enum status type_cache_snapshot(struct type_cache *t, const char *ns,
 				const struct rpc_options *options, struct pool **ret_pool,
 				struct error *err) MUST_CHECK;
 
-/* The same, asked for anew unless that was done just now: for checks that are remembered. */
+/*
+ * The same, not older than this call: for checks that are remembered. As it is
+ * known here when the registry cannot be asked.
+ */
 enum status type_cache_current(struct type_cache *t, const char *ns,
 			       const struct rpc_options *options, struct pool **ret_pool,
 			       struct error *err) MUST_CHECK;
 
 /*
  * The method, with the pool that it lives in (a new reference). A method that is
- * not in the known pool is asked for. NOT_FOUND: nobody registered it.
+ * not in the known pool is asked for. NOT_FOUND: nobody registered it. UNAVAILABLE:
+ * it is not known here, and the registry cannot be asked.
  */
 enum status type_cache_method(struct type_cache *t, const char *ns, const char *service,
 			      const char *method, const struct rpc_options *options,

@@ -19,7 +19,8 @@ struct type_space {
 	/* What follows: type_cache.mu. */
 	struct pool *pool;
 	int64_t version;   /* -1: never known */
-	uint64_t asked_ns; /* when it was certain to be current; 0: never */
+	uint64_t asked_ns; /* when the newest question that was answered began; 0: never */
+	uint64_t heard_ns; /* when the follower was told something last */
 	uint64_t used_ns;
 	unsigned users;   /* who are at it now */
 	bool is_followed; /* changes come by themselves, and all that came before are here */

@@ -116,7 +116,7 @@ static void put(struct type_cache *t, const struct registry_event *e, const stru
 	if (s && s->pool == before) {
 		s->pool = after;
 		s->version = e->version;
-		s->asked_ns = clock_monotonic_ns();
+		s->heard_ns = clock_monotonic_ns();
 		after = (struct pool *)before;
 		pthread_cond_broadcast(&t->changed);
 	} else if (s && s->version < e->version) {
@@ -135,7 +135,7 @@ static void distrust(struct type_cache *t, const char *ns)
 	s = map_get(&t->spaces, ns);
 	if (s) {
 		s->version = -1;
-		s->asked_ns = 0;
+		s->asked_ns = s->heard_ns = 0;
 		s->is_followed = false;
 	}
 	pthread_mutex_unlock(&t->mu);
@@ -187,7 +187,7 @@ static void set_followed(struct type_cache *t, const struct registry_known *know
 		if (!s || s->version < 0)
 			continue;
 		s->is_followed = is_followed;
-		s->asked_ns = clock_monotonic_ns(); /* it was current until now */
+		s->heard_ns = clock_monotonic_ns(); /* it was current until now */
 	}
 	pthread_cond_broadcast(&t->changed);
 	pthread_mutex_unlock(&t->mu);

@@ -81,7 +81,7 @@ def bench_updates(clients, backend, namespace):
     f = Follow(clients, namespace)
     f.register("A")
     f.front.register_handler("t.v1.S", backend.address, namespace=namespace)
-    while not f.dispatches("A"):
+    while not f.dispatches("A") or not f.defines("A"):  # both know the namespace from now on
         pass
     print("an update in %s, %d of them" % (namespace, UPDATES))
     f.measure("dispatcher: Dispatch", f.dispatches)
