@@ -414,6 +414,7 @@ UNIT_TESTS := \
 	tests/unit/base/test_utf8.c \
 	tests/unit/client/test_type_cache.c \
 	tests/unit/ctl/test_arguments.c \
+	tests/unit/ctl/test_descriptor_input.c \
 	tests/unit/ctl/test_filter.c \
 	tests/unit/daemon/test_data_dir.c \
 	tests/unit/daemon/test_options.c \

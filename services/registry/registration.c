@@ -171,8 +171,8 @@ static enum status reserved(struct error *err, const char *symbol)
 {
 	return error_field(
 		err, symbol,
-		"names under collector., collections., grpc. and google.protobuf. are "
-		"reserved");
+		"names under collector., collections., google.protobuf., grpc.health. and "
+		"grpc.reflection. are reserved");
 }
 
 static enum status check_symbols(const struct pool_file *file, struct error *err)

@@ -261,6 +261,33 @@ class Help(CtlTest):
             self.assertIn("registry " + verb, listed)
         self.assertIn("--force", self.done("register", "--help"))
 
+    def test_every_command_of_all(self):
+        """Each explains itself, and takes no word that it does not know."""
+        _, listed, _ = ctl(self.cluster, "--help")
+        commands = [line.split() for line in listed.partition("commands:")[2].partition(
+            "flags of every")[0].splitlines() if line.strip()]
+        self.assertGreater(len(commands), 30)
+        for noun, verb, *_ in commands:
+            words = [noun] + ([verb] if verb.isalpha() and noun != "status" else [])
+            code, out, err = ctl(self.cluster, *words, "--help")
+            self.assertEqual((code, err), (0, ""), words)
+            self.assertIn("usage: collectorctl " + " ".join(words), out)
+            for option in ("--output table|json", "--namespace", "--timeout"):
+                self.assertIn(option, out)
+            code, out, err = ctl(self.cluster, *words, "--no-such-flag")
+            self.assertEqual((code, out), (USAGE, ""), words)
+            self.assertIn("no-such-flag", err)
+            self.assertIn("--help", err)
+
+    def test_no_command(self):
+        for words, code, text in (
+                ([], USAGE, "commands:"), (["--no-such-flag"], USAGE, "no-such-flag"),
+                (["--timeout"], USAGE, "timeout"), (["nothing"], USAGE, "nothing"),
+                (["--help"], 0, ""), (["--version"], 0, "")):
+            got, _, err = ctl(self.cluster, *words)
+            self.assertEqual(got, code, words)
+            self.assertIn(text, err)
+
     def test_wrong_usage(self):
         for words in (["describe"], ["list", "a", "b"], ["register", "--no-such-flag", "x"],
                       ["no-such-verb"], ["-o", "yaml", "list"], ["policy", "a", "b"]):

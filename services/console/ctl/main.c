@@ -150,15 +150,11 @@ static const struct command *command_of(int argc, char **argv, struct arguments 
 			if (c->flags && n < TABLE_COUNT * 16)
 				every[n++] = c->flags;
 	every[n] = NULL;
-	if (!arguments_parse(ret_words, argc, argv, every, &problem)) {
+	/* The command that tells what is wrong is in front of it. */
+	while (!arguments_parse(ret_words, argc, argv, every, &problem)) {
 		free(problem);
-		/* Flags unknown to all: look at the leading words alone. */
-		int lead = 0;
-		while (lead < argc && argv[lead][0] != '-')
-			lead++;
 		arguments_release(ret_words);
-		if (!arguments_parse(ret_words, lead, argv, every, &problem))
-			free(problem);
+		argc--;
 	}
 	return ret_words->count
 		       ? find_command(ret_words->positional[0],
@@ -166,13 +162,28 @@ static const struct command *command_of(int argc, char **argv, struct arguments 
 		       : NULL;
 }
 
+/* False: *ret_problem says why the line would be wrong for any command. */
+static bool parse_global_flags(int argc, char **argv, char **ret_problem)
+{
+	const struct flag *const own[] = {global_flags, NULL};
+	struct arguments args;
+	bool fine = arguments_parse(&args, argc, argv, own, ret_problem);
+
+	arguments_release(&args);
+	return fine;
+}
+
 static int without_command(const struct arguments *words, int argc, char **argv)
 {
+	char *problem;
+
 	for (int i = 0; i < argc; i++)
 		if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-V")) {
 			puts("collectorctl " COLLECTOR_VERSION);
 			return 0;
 		}
+	if (!words->count && !parse_global_flags(argc, argv, &problem))
+		return wrong_usage(problem, NULL);
 	if (words->count && strcmp(words->positional[0], "help") &&
 	    !is_noun(words->positional[0])) {
 		fprintf(stderr, "collectorctl: there is no '%s'; try: collectorctl --help\n",
