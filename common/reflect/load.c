@@ -382,6 +382,17 @@ static void restore_shared_symbols(struct pool *pool)
 	}
 }
 
+static bool replaces_any(const struct loader *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		const struct trie_item *name = &l->candidates[i].item;
+
+		if (pool_file(l->base, name->key, name->key_len))
+			return true;
+	}
+	return false;
+}
+
 /*
  * l->pool becomes the base without what is replaced and what depends on that;
  * the latter become candidates.
@@ -392,6 +403,8 @@ static void drop_stale(struct loader *l)
 	size_t kept = 0;
 
 	l->pool = pool_fork(l->base);
+	if (!replaces_any(l))
+		return; /* new files: nothing can depend on them */
 	for (size_t i = 0; i < l->base->unit_count; i++) {
 		struct pool_unit *u = l->base->units[i];
 

@@ -193,7 +193,7 @@ def bench_lookups(address, echo_server):
 
 
 def main():
-    cluster = Cluster(("registry",), {"registry": ["--max-message-bytes", str(64 << 20)]})
+    cluster = Cluster(("registry", "repo"), {"registry": ["--max-message-bytes", str(64 << 20)]})
     echo_server = Server("echo_server")
     cluster.start()
     try:
