@@ -427,9 +427,11 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_json_options.c \
 	tests/unit/reflect/test_pool.c \
+	tests/unit/reflect/test_pool_threads.c \
 	tests/unit/reflect/test_proto_text.c \
 	tests/unit/reflect/test_schema.c \
 	tests/unit/reflect/test_search.c \
+	tests/unit/reflect/test_trie.c \
 	tests/unit/reflect/test_typed_collection.c \
 	tests/unit/reflect/test_wire.c \
 	tests/unit/registry/test_catalog.c \
@@ -652,6 +654,15 @@ $(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
 $(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
+# Pools alone, so that little is to be instrumented.
+POOL_THREADS := $(BIN)/tests/thread/pool_threads
+$(POOL_THREADS): $(OBJ)/tests/unit/reflect/test_pool_threads.o $(OBJ)/tests/support/suite.o \
+		$(LIB)/libreflect.a $(LIB)/libpb.a $(LIB)/libbase.a
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcheck -lsubunit $(LDLIBS)
+
 # An oracle, none of our code: C++ and never instrumented.
 LIBPROTOBUF := $(BIN)/tests/link/libprotobuf
 $(LIBPROTOBUF): tests/link/libprotobuf.cc | $(DEPS)
@@ -725,6 +736,16 @@ test-compat: $(BIN)/tests/compat/findings
 test-link: ## which descriptors are taken, with protoc as the oracle (T=name runs one case)
 test-link: $(BIN)/tests/link/linker $(LIBPROTOBUF)
 	$(Q)$(PYTHON) tests/link/run.py $^ $(T)
+
+.PHONY: test-thread
+test-thread: ## pools read by many threads while one changes them, under ThreadSanitizer
+ifeq ($(SANITIZE),thread)
+test-thread: $(POOL_THREADS)
+	$(Q)TSAN_OPTIONS=halt_on_error=1 tests/unit/run.sh $(<D) $(<F)
+else
+test-thread:
+	$(Q)$(MAKE) --no-print-directory SANITIZE=thread $@
+endif
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
 test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)

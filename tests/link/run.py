@@ -24,6 +24,8 @@ then `protoc --descriptor_set_in`.
 
 protoc_errors.txt lists every error that protoc 3.21 has about descriptors: each
 must be provoked by a case or have a reason why not.
+
+After the cases, mutations of them: MUTATIONS=n of SEED=n.
 """
 
 import collections
@@ -39,6 +41,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import descriptors  # noqa: E402
+import mutations  # noqa: E402
+
+from google.protobuf import text_format  # noqa: E402
 
 HEADER = 'syntax = "proto3"; package t;\n'
 
@@ -99,6 +104,7 @@ class Run:
         self.libprotobuf = descriptors.Libprotobuf(libprotobuf)
         self.sources = descriptors.Sources(self.libprotobuf)
         self.catalogue = Catalogue(os.path.join(HERE, "protoc_errors.txt"))
+        self.raw_sets = []
 
     @staticmethod
     def protoc(arguments):
@@ -149,6 +155,7 @@ class Run:
         for edit in case.edits:
             exec(edit, {"f": files["t.proto"], "files": files})
         raw = self.sources.with_imports(files)
+        self.raw_sets.append((case.name, raw))
         if case.edits:
             errors, compiled = self.protoc_on_set(files, raw, directory), None
         else:
@@ -178,6 +185,30 @@ class Run:
             except descriptors.NotParsed as e:
                 return [f"it does not parse: {e}"]
 
+    def check_mutant(self, mutant, ours_alone):
+        """None, or in what the two differ."""
+        serialized = mutant.SerializeToString()
+        errors, refusal = self.libprotobuf.errors(serialized), self.linker.refusal(serialized)
+        if bool(errors) == bool(refusal):
+            return None
+        if refusal:
+            return None if any(w in refusal[2] for w in ours_alone) else "only we: " + refusal[2]
+        return "only libprotobuf: " + errors[0]
+
+    def check_mutations(self, count, seed, ours_alone):
+        """What is wrong, as lines."""
+        mutator, wrong = mutations.Mutator(seed), []
+        sets = sorted(self.raw_sets)
+        for n in range(count):
+            name, raw = mutator.random.choice(sets)
+            mutant = mutator.mutate(raw)
+            difference = self.check_mutant(mutant, ours_alone)
+            if difference:
+                text = "".join(text_format.MessageToString(f, as_one_line=True) + "\n"
+                               for f in mutant.file if not f.name.startswith("google/"))
+                wrong.append(f"mutation {n} of {name}: {difference}\n{text}")
+        return wrong
+
     def close(self):
         """What is wrong with the programs' end, as lines."""
         return [f"{p.child.args[0]} ended with code {code}"
@@ -198,15 +229,16 @@ def main():
             failed += bool(wrong)
             for line in wrong:
                 print(f"FAIL {case.name}: {line}")
-    # The last two tests: that nothing was forgotten, and that the programs ended well.
+    # The last tests: that nothing was forgotten, mutations, and that the programs ended well.
     unseen = [] if names else run.catalogue.unseen()
-    for pattern in unseen:
-        print(f"FAIL no case makes protoc say: {pattern}")
+    differ = run.check_mutations(int(os.environ.get("MUTATIONS", 1500)),
+                                 int(os.environ.get("SEED", 1)),
+                                 [c.words for c in cases if c.verdict == "ours alone"])
     ends = run.close()
-    for line in ends:
+    for line in [f"no case makes protoc say: {p}" for p in unseen] + differ + ends:
         print(f"FAIL {line}")
-    total = len(chosen) + (not names) + 1
-    failed += bool(unseen) + bool(ends)
+    total = len(chosen) + 3
+    failed += bool(unseen) + bool(differ) + bool(ends)
     print(f"link: {total - failed} passed, {failed} failed")
     return 1 if failed or not chosen else 0
 
