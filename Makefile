@@ -164,6 +164,7 @@ REFLECT_SRC := \
 	common/reflect/link.c \
 	common/reflect/load.c \
 	common/reflect/mask.c \
+	common/reflect/mask_tree.c \
 	common/reflect/members.c \
 	common/reflect/normalize.c \
 	common/reflect/pool.c \
@@ -426,6 +427,7 @@ UNIT_TESTS := \
 	tests/unit/reflect/test_cwire.c \
 	tests/unit/reflect/test_json.c \
 	tests/unit/reflect/test_json_options.c \
+	tests/unit/reflect/test_mask.c \
 	tests/unit/reflect/test_pool.c \
 	tests/unit/reflect/test_pool_threads.c \
 	tests/unit/reflect/test_proto_text.c \

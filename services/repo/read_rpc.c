@@ -77,13 +77,12 @@ static enum status prune_own(struct arena *arena, const struct collection *c,
 		return status;
 	for (size_t i = 0; i < mask_count; i++) {
 		paths[count] = mask[i];
-		count += mask_check(type.pool, type.message, &paths[count], 1, &ignored) ==
+		count += mask_check(type.message, MASK_READ, &paths[count], 1, &ignored) ==
 			 STATUS_OK;
 	}
 	/* No paths would be all of it. */
 	if (count)
-		status = mask_prune(type.pool, type.message, record->proto, paths, count, out,
-				    err);
+		status = mask_prune(type.message, record->proto, paths, count, out, err);
 	pool_unref(type.pool);
 	return status;
 }
@@ -100,8 +99,8 @@ enum status item_of(struct arena *arena, const struct collection *c,
 	if (mask_count && !*c->message_name)
 		status = prune_own(arena, c, record, mask, mask_count, &pruned, err);
 	else if (mask_count)
-		status = mask_prune(c->type.pool, c->type.message, record->proto,
-				    (const char *const *)mask, mask_count, &pruned, err);
+		status = mask_prune(c->type.message, record->proto, (const char *const *)mask,
+				    mask_count, &pruned, err);
 	if (status != STATUS_OK)
 		return status;
 	if (mask_count)
@@ -118,7 +117,7 @@ enum status check_read_mask(const struct collection *c, char *const *mask, size_
 
 	/* Without a type of the collection's own, each record's says what of it there is. */
 	if (!count || !*c->message_name ||
-	    mask_check(c->type.pool, c->type.message, (const char *const *)mask, count, &why) ==
+	    mask_check(c->type.message, MASK_READ, (const char *const *)mask, count, &why) ==
 		    STATUS_OK)
 		return STATUS_OK;
 	return error_field(err, "read_mask", "%s", why.message);

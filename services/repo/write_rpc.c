@@ -244,7 +244,7 @@ enum status write_prepare_update(struct write *w, const Collector__UpdateRequest
 	w->mask = (const char *const *)r->update_mask;
 	w->mask_count = r->n_update_mask;
 	w->store.merge = merge;
-	status = mask_check(w->type.pool, w->type.message, w->mask, w->mask_count, err);
+	status = mask_check(w->type.message, MASK_UPDATE, w->mask, w->mask_count, err);
 	if (status != STATUS_OK) {
 		const struct error why = *err;
 		return error_field(err, "update_mask", "%s", why.message);

@@ -50,12 +50,12 @@ static void check_prune(const struct input *in)
 	const char *const *paths = (const char *const *)in->paths;
 	AUTO_STRBUF once = STRBUF_INIT, twice = STRBUF_INIT;
 
-	FUZZ_CHECK(mask_prune(fuzz_pool(), in->type, in->base, paths, in->path_count, &once,
-			      &err) == STATUS_OK,
+	FUZZ_CHECK(mask_prune(in->type, in->base, paths, in->path_count, &once, &err) ==
+			   STATUS_OK,
 		   &err, NULL);
 	check_valid(in, &once);
-	FUZZ_CHECK(mask_prune(fuzz_pool(), in->type, fuzz_written(&once), paths, in->path_count,
-			      &twice, &err) == STATUS_OK,
+	FUZZ_CHECK(mask_prune(in->type, fuzz_written(&once), paths, in->path_count, &twice,
+			      &err) == STATUS_OK,
 		   &err, NULL);
 	FUZZ_CHECK(bytes_equal(fuzz_written(&once), fuzz_written(&twice)), NULL, NULL);
 }
@@ -96,12 +96,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	in.path_count = text.size ? split(paths, in.paths) : 0;
 	in.base = fuzz_take(&rest, base_bytes);
 	in.patch = rest;
-	if (mask_check(fuzz_pool(), in.type, (const char *const *)in.paths, in.path_count,
+	if (mask_check(in.type, MASK_READ, (const char *const *)in.paths, in.path_count,
 		       &err) != STATUS_OK ||
 	    wire_validate(fuzz_pool(), in.type, in.base, 0, &err) != STATUS_OK ||
 	    wire_validate(fuzz_pool(), in.type, in.patch, 0, &err) != STATUS_OK)
 		return 0;
 	check_prune(&in);
-	check_merge(&in);
+	if (mask_check(in.type, MASK_UPDATE, (const char *const *)in.paths, in.path_count,
+		       &err) == STATUS_OK)
+		check_merge(&in);
 	return 0;
 }

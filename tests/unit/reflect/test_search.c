@@ -3,9 +3,6 @@
 #include <string.h>
 
 #include "common/base/arena.h"
-#include "common/reflect/json_in.h"
-#include "common/reflect/json_out.h"
-#include "common/reflect/mask.h"
 #include "common/reflect/pool.h"
 #include "tests/support/suite.h"
 #include "tests/unit/reflect/fixture.h"
@@ -141,84 +138,6 @@ START_TEST(unknown_parts_are_named)
 }
 END_TEST
 
-/* ------------------------------------------------------------------- masks */
-
-static struct bytes wire_of(const char *json)
-{
-	AUTO_STRBUF wire = STRBUF_INIT;
-
-	ck_assert_msg(json_to_wire(pool, type, json, strlen(json), 0, &wire, &err) == STATUS_OK,
-		      "%s", err.message);
-	return bytes_of(arena_memdup(&arena, wire.buf, wire.len), wire.len);
-}
-
-static void check_json(const struct strbuf *wire, const char *expected)
-{
-	AUTO_STRBUF text = STRBUF_INIT;
-
-	ck_assert_int_eq(
-		wire_to_json(pool, type, bytes_of(wire->buf, wire->len), 0, &text, &err),
-		STATUS_OK);
-	ck_assert_str_eq(text.buf, expected);
-}
-
-START_TEST(a_mask_merges_what_it_names)
-{
-	static const char *const mask[] = {"inner.qty", "tags"};
-	AUTO_STRBUF out = STRBUF_INIT;
-
-	ck_assert_int_eq(
-		mask_merge(pool, type,
-			   wire_of("{\"firstName\":\"a\",\"inner\":{\"qty\":1,\"note\":\"n\"},"
-				   "\"tags\":[\"x\"]}"),
-			   wire_of("{\"firstName\":\"b\",\"inner\":{\"qty\":2,\"note\":\"m\"},"
-				   "\"tags\":[\"y\",\"z\"]}"),
-			   mask, 2, &out, &err),
-		STATUS_OK);
-	check_json(&out, "{\"firstName\":\"a\",\"inner\":{\"qty\":\"2\",\"note\":\"n\"},"
-			 "\"tags\":[\"y\",\"z\"]}");
-}
-END_TEST
-
-START_TEST(a_mask_clears_what_the_patch_lacks)
-{
-	static const char *const mask[] = {"first_name", "inner"};
-	AUTO_STRBUF out = STRBUF_INIT;
-
-	ck_assert_int_eq(mask_merge(pool, type,
-				    wire_of("{\"firstName\":\"a\",\"inner\":{\"qty\":1}}"),
-				    wire_of("{}"), mask, 2, &out, &err),
-			 STATUS_OK);
-	check_json(&out, "{}");
-}
-END_TEST
-
-START_TEST(a_mask_prunes_to_what_it_names)
-{
-	static const char *const mask[] = {"inner.note", "tags"};
-	AUTO_STRBUF out = STRBUF_INIT;
-
-	ck_assert_int_eq(mask_prune(pool, type,
-				    wire_of("{\"firstName\":\"a\",\"inner\":{\"qty\":1,"
-					    "\"note\":\"n\"},\"tags\":[\"x\"]}"),
-				    mask, 2, &out, &err),
-			 STATUS_OK);
-	check_json(&out, "{\"inner\":{\"note\":\"n\"},\"tags\":[\"x\"]}");
-}
-END_TEST
-
-START_TEST(an_unknown_mask_path_is_an_error)
-{
-	static const char *const mask[] = {"inner.nope"};
-	AUTO_STRBUF out = STRBUF_INIT;
-
-	ck_assert_int_eq(mask_prune(pool, type, wire_of("{}"), mask, 1, &out, &err),
-			 STATUS_INVALID_ARGUMENT);
-	ck_assert_ptr_nonnull(strstr(err.message, "nope"));
-	ck_assert_uint_eq(out.len, 0);
-}
-END_TEST
-
 int main(void)
 {
 	return suite_run("search", setup, teardown,
@@ -227,10 +146,6 @@ int main(void)
 				 lists_and_presence_are_told,
 				 map_keys_cannot_leave_the_quotes,
 				 unknown_parts_are_named,
-				 a_mask_merges_what_it_names,
-				 a_mask_clears_what_the_patch_lacks,
-				 a_mask_prunes_to_what_it_names,
-				 an_unknown_mask_path_is_an_error,
 				 NULL,
 			 });
 }
