@@ -502,6 +502,16 @@ FUZZ_TARGETS := \
 	wire
 FUZZ_SRC := tests/fuzz/fuzz.c tests/fuzz/replay.c $(FUZZ_TARGETS:%=tests/fuzz/%.c)
 
+# Every crash of the repo's writing, one by one.
+CRASH_SRC := \
+	tests/crash/disk.c \
+	tests/crash/expectation.c \
+	tests/crash/intercept.c \
+	tests/crash/journal.c \
+	tests/crash/repo.c \
+	tests/crash/vfs.c \
+	tests/crash/world.c
+
 DAEMONS := registry repo dispatcher worker console
 PROGRAMS := $(DAEMONS:%=$(BIN)/collector-%) $(BIN)/collectorctl
 
@@ -525,7 +535,7 @@ MODULES := $(LAYERS) $(DAEMONS) ctl support
 
 OUR_SRC := $(foreach m,$(MODULES),$($(m)_SRC)) \
 	$(wildcard $(DAEMONS:%=services/%/main.c) services/console/ctl/main.c) \
-	$(UNIT_TESTS) $(TEST_PROGRAMS) $(FUZZ_SRC)
+	$(UNIT_TESTS) $(TEST_PROGRAMS) $(FUZZ_SRC) $(CRASH_SRC)
 obj = $(patsubst %.c,$(OBJ)/%.o,$(1))
 
 PB_C := $(PROTO_SRC:%.proto=$(GEN)/%.pb-c.c) $(WELL_KNOWN_SRC:%.proto=$(GEN)/%.pb-c.c) \
@@ -690,6 +700,14 @@ $(FUZZ_BIN): $(BIN)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/fuzz.o
 	$(Q)$(CXX) $(ALL_LDFLAGS) -o $@ $(filter-out %/replay.o,$(filter %.o,$^)) $(FUZZ_MAIN) \
 		-Wl,--start-group $(FUZZ_LIBS) -Wl,--end-group $(LDLIBS)
 
+# The repo's objects with their system calls recorded: tests/crash/intercept.c.
+CRASH_CALLS := open openat write pwrite ftruncate fsync fdatasync rename renameat mkdir mkdirat \
+	unlink unlinkat rmdir
+CRASH_BIN := $(BIN)/tests/crash/repo
+$(CRASH_BIN): ALL_LDFLAGS += $(CRASH_CALLS:%=-Wl,--wrap=%)
+$(CRASH_BIN): $(call obj,$(CRASH_SRC)) $(LIB)/librepo.a $(COMMON_LIBS)
+	$(link)
+
 -include $(patsubst %.o,%.d,$(call obj,$(OUR_SRC)) $(CPP_ORACLE))
 
 # ---------------------------------------------------------- Python stubs
@@ -715,9 +733,11 @@ run: ## start the five daemons (DATA=./data PORT_BASE=50050), stop them with Ctr
 run: all
 	@BIN=$(abspath $(BIN)) DATA=$(or $(DATA),./data) PORT_BASE=$(or $(PORT_BASE),50050) exec ./deploy/run.sh
 
-.PHONY: test test-unit test-link test-compat test-schema test-fuzz test-daemon test-docs
-test: ## unit tests, oracles (protoc, buf, ajv), fuzzing's inputs, end-to-end tests, README's commands
-test: test-unit test-link test-compat test-schema test-fuzz test-daemon test-docs
+.PHONY: test test-unit test-crash test-crash-all test-fsync-mutations test-link test-compat \
+	test-schema test-fuzz test-daemon test-docs
+test: ## unit tests, crashes, oracles (protoc, buf, ajv), fuzzing's inputs, end-to-end tests, README
+test: test-unit test-crash test-link test-compat test-schema test-fuzz \
+	test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export COLLECTOR_PY_DIR = $(abspath $(PY))
@@ -725,11 +745,23 @@ export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(LIBPROTOBUF) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(LIBPROTOBUF) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
 	$(Q)tests/unit/run.sh $(BIN)/unit $(or $(T),$(UNIT_TESTS:tests/unit/%.c=%))
+
+test-crash: ## every crash of the repo's writing: what was acknowledged is there afterwards
+test-crash: $(CRASH_BIN)
+	$(Q)$(CRASH_BIN)
+
+test-crash-all: ## the same, and a kill between any two writes of SQLite (minutes)
+test-crash-all: $(CRASH_BIN)
+	$(Q)$(CRASH_BIN) --all
+
+test-fsync-mutations: ## each sync of the repo taken away in turn: test-crash must fail
+test-fsync-mutations: $(CRASH_BIN)
+	$(Q)$(CRASH_BIN) --mutations
 
 test-compat: ## what breaks between versions of files, with buf as the oracle (T=name runs one case)
 test-compat: $(BIN)/tests/compat/findings

@@ -295,7 +295,7 @@ static enum status make_files(struct catalog *catalog, const struct collection *
 	AUTO_FREE char *ns = xasprintf("%s/ns/%s", catalog->directory, c->ns);
 	AUTO_FREE char *parent = xasprintf("%s/%s", ns, c->name);
 	AUTO_FREE char *directory = directory_of(catalog, c);
-	enum status status = directory_make(staging, err);
+	enum status status = directory_make_scratch(staging, err);
 
 	if (status == STATUS_OK)
 		status = store_create(staging, definition, err);
@@ -461,6 +461,8 @@ static enum status open_self(struct catalog *catalog, struct error *err)
 			.created_us = clock_unix_us(),
 		};
 		status = make_files(catalog, &catalog->self->collection, &d, err);
+	} else {
+		status = directory_make(directory, err); /* its move may not be synced */
 	}
 	if (status == STATUS_OK)
 		status = open_entry(catalog, catalog->self, err);
@@ -529,8 +531,9 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 	catalog->writer = writer_new(options->writer_threads);
 	writer_on_commit(catalog->writer, options->notify, options->notify_arg);
 	status = directory_make(ns, err);
+	directory_remove(staging); /* what the last process was making */
 	if (status == STATUS_OK)
-		status = directory_make(staging, err);
+		status = directory_make_scratch(staging, err);
 	if (status == STATUS_OK)
 		status = open_self(catalog, err);
 	if (status == STATUS_OK)

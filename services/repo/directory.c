@@ -21,6 +21,17 @@ static enum status fail(const char *what, const char *path, struct error *err)
 			 "cannot %s %s: %s", what, path, strerror(saved));
 }
 
+static enum status directory_sync(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail("open", path, err);
+	enum status status = fsync(fd) == 0 ? STATUS_OK : fail("sync", path, err);
+	close(fd);
+	return status;
+}
+
 static enum status sync_parent(const char *path, struct error *err)
 {
 	AUTO_FREE char *parent = xstrdup(path);
@@ -28,30 +39,27 @@ static enum status sync_parent(const char *path, struct error *err)
 
 	if (slash && slash != parent)
 		*slash = '\0';
-	int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return fail("open", parent, err);
-	enum status status = fsync(fd) == 0 ? STATUS_OK : fail("sync", parent, err);
-	close(fd);
-	return status;
+	return directory_sync(slash ? parent : ".", err);
+}
+
+enum status directory_make_scratch(const char *path, struct error *err)
+{
+	return mkdir(path, 0700) == 0 || errno == EEXIST ? STATUS_OK : fail("make", path, err);
 }
 
 enum status directory_make(const char *path, struct error *err)
 {
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return fail("make", path, err);
+	enum status status = directory_make_scratch(path, err);
+
 	/* Also when it was there: a crash may have come before its sync. */
-	return sync_parent(path, err);
+	return status == STATUS_OK ? sync_parent(path, err) : status;
 }
 
 enum status directory_move(const char *from, const char *to, struct error *err)
 {
-	enum status status;
-
 	if (rename(from, to) != 0)
 		return fail("move to", to, err);
-	status = sync_parent(to, err);
-	return status == STATUS_OK ? sync_parent(from, err) : status;
+	return sync_parent(to, err);
 }
 
 /* Descriptors, not paths: what is swapped for a link meanwhile leads nowhere. */

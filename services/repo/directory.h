@@ -7,7 +7,13 @@
 /* Make @path, mode 0700, and sync its parent; one that is there is fine. */
 enum status directory_make(const char *path, struct error *err) MUST_CHECK;
 
-/* Rename and sync both parents. */
+/* The same for one that need not outlive a crash: nothing is synced. */
+enum status directory_make_scratch(const char *path, struct error *err) MUST_CHECK;
+
+/*
+ * Rename and sync the new parent. File systems make both ends of a rename one
+ * change: the old parent needs no sync of its own.
+ */
 enum status directory_move(const char *from, const char *to, struct error *err) MUST_CHECK;
 
 /* Remove @path and all below it, without following links; best effort. */

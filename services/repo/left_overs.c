@@ -33,13 +33,6 @@ static void for_each_in(const char *path,
 	closedir(dir);
 }
 
-static void remove_it(struct place *at, const char *path, const char *name)
-{
-	(void)at;
-	(void)name;
-	directory_remove(path);
-}
-
 static void clean_incarnation(struct place *at, const char *path, const char *name)
 {
 	if (!at->is_current(at->arg, at->ns, at->name, name))
@@ -66,9 +59,7 @@ void left_overs_remove(const char *directory,
 		       void *arg)
 {
 	struct place at = {is_current, arg, NULL, NULL};
-	AUTO_FREE char *staging = xasprintf("%s/staging", directory);
 	AUTO_FREE char *ns = xasprintf("%s/ns", directory);
 
-	for_each_in(staging, remove_it, &at);
 	for_each_in(ns, clean_namespace, &at);
 }

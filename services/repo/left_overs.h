@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 /*
- * Remove everything in <directory>/staging, and every incarnation below
- * <directory>/ns that @is_current does not know. At start, before anybody uses it.
+ * Remove every incarnation below <directory>/ns that @is_current does not know. At start,
+ * before anybody uses it.
  */
 void left_overs_remove(const char *directory,
 		       bool (*is_current)(void *arg, const char *ns, const char *name,

@@ -32,7 +32,7 @@ static enum status make_key(const char *path, struct page_token_key *ret, struct
 	bool synced = fsync(fd) == 0;
 	if (close(fd) != 0 || !synced || written != (ssize_t)sizeof(ret->bytes))
 		return fail("write", temporary, err);
-	/* Lost in a crash it is made anew, and old tokens are refused. */
+	/* Tokens are made once the catalogue is open, whose opening syncs the directory. */
 	return rename(temporary, path) == 0 ? STATUS_OK : fail("rename", temporary, err);
 }
 

@@ -2,11 +2,8 @@
  * What a collection's database looks like: its first form, and every change of it
  * since. A new database goes the same way as an old one.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "services/repo/store_internal.h"
@@ -162,22 +159,6 @@ static enum status fill(struct database *db, const struct store_definition *d,
 	return status;
 }
 
-static enum status sync_directory(const char *path, struct error *err)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) != 0) {
-		int saved = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return error_set(err, STATUS_UNAVAILABLE, "cannot sync %s: %s", path,
-				 strerror(saved));
-	}
-	close(fd);
-	return STATUS_OK;
-}
-
 enum status store_create(const char *directory, const struct store_definition *definition,
 			 struct error *err)
 {
@@ -188,9 +169,12 @@ enum status store_create(const char *directory, const struct store_definition *d
 	if (status != STATUS_OK)
 		return status;
 	status = fill(db, definition, err);
-	/* The last connection moves the log into the file, synced, and removes it. */
+	/*
+	 * The last connection moves the log into the file, synced, and removes it. The
+	 * directory needs no sync: SQLite did that after it had made both files.
+	 */
 	database_close(db);
-	return status == STATUS_OK ? sync_directory(directory, err) : status;
+	return status;
 }
 
 /* ------------------------------------------------------------ open */

@@ -1,9 +1,12 @@
 /* Opening a collection's database, its readers, and what is told of it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/reflect/search.h"
@@ -117,6 +120,26 @@ static enum status read_indexes(struct store *s, struct error *err)
 	return status;
 }
 
+/*
+ * What a killed process wrote to the log, it may not have synced; SQLite gives it
+ * to readers all the same. What can be read must stay, so that what is built on it
+ * does. (The log's name was synced before anything was in it.)
+ */
+static enum status sync_log(const char *database, struct error *err)
+{
+	AUTO_FREE char *log = xasprintf("%s-wal", database);
+	int fd = open(log, O_RDONLY | O_CLOEXEC);
+	bool synced;
+
+	if (fd < 0)
+		return errno == ENOENT ? STATUS_OK
+				       : error_set(err, STATUS_UNAVAILABLE,
+						   "cannot open %s: %s", log, strerror(errno));
+	synced = fsync(fd) == 0;
+	close(fd);
+	return synced ? STATUS_OK : error_set(err, STATUS_UNAVAILABLE, "cannot sync %s", log);
+}
+
 enum status store_open(const char *directory, struct store **ret_store, struct error *err)
 {
 	struct store *s = xcalloc(1, sizeof(*s));
@@ -131,7 +154,9 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 		.request_age_us = DAY_US,
 	};
 	s->path = xasprintf("%s/collection.db", directory);
-	status = database_open(s->path, DATABASE_WRITE, &s->writer, err);
+	status = sync_log(s->path, err);
+	if (status == STATUS_OK)
+		status = database_open(s->path, DATABASE_WRITE, &s->writer, err);
 	if (status == STATUS_OK)
 		status = schema_store_check(s->writer, err);
 	if (status == STATUS_OK)
