@@ -33,8 +33,8 @@ enum status schema_json(const struct pool *pool, const struct pool_message *m,
 
 /*
  * Append an instance of @m to start from: every field at its default, one element
- * in each list and map, the first member of each oneof; a message within itself
- * is left out. The schema holds for it, and json_to_wire() reads it.
+ * in each list and map, a member of each oneof; a message within itself is left
+ * out. The schema holds for it, and json_to_wire() reads it.
  * RESOURCE_EXHAUSTED: what it must have is longer than SKELETON_MAX_BYTES.
  */
 enum status schema_skeleton(const struct pool_message *m, struct strbuf *out,

@@ -105,16 +105,25 @@ static const struct pool_message *message_in(const struct pool_field *f)
 	return f->is_map ? f->type_message->fields[1].type_message : f->type_message;
 }
 
-static bool is_wanted(const struct skeleton *s, const struct pool_field *f)
+static bool has_room(const struct skeleton *s, const struct pool_field *f)
 {
 	const struct pool_message *inner = message_in(f);
 
-	if (f->oneof >= 0 && f->message->oneofs[f->oneof].fields[0] != f)
-		return false;
 	if (f->required || !inner || known_value(inner))
 		return true;
 	return !is_open(s, inner) && s->depth < USUAL_DEPTH &&
 	       s->out->len - s->start < USUAL_BYTES;
+}
+
+/* Of a oneof the first member that there is room for. */
+static bool is_wanted(const struct skeleton *s, const struct pool_field *f)
+{
+	const struct pool_oneof *o = f->oneof < 0 ? NULL : &f->message->oneofs[f->oneof];
+
+	for (uint32_t i = 0; o && o->fields[i] != f; i++)
+		if (has_room(s, o->fields[i]))
+			return false;
+	return has_room(s, f);
 }
 
 static void put_field(struct skeleton *s, const struct pool_field *f)

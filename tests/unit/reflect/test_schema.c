@@ -150,7 +150,7 @@ START_TEST(a_skeleton_has_all_but_itself)
 	check_skeleton(
 		"syntax = \"proto3\"; package t; message M { string s = 1; int64 i = 2;\n"
 		"  M self = 3; repeated N list = 4; map<int32, N> map = 5;\n"
-		"  oneof o { bool yes = 6; bytes no = 7; } }\n"
+		"  oneof o { M again = 8; bool yes = 6; bytes no = 7; } }\n"
 		"message N { M back = 1; E e = 2; }\n"
 		"enum E { NONE = 0; }\n",
 		"{\"s\":\"\",\"i\":\"0\",\"list\":[{\"e\":\"NONE\"}],"
