@@ -67,6 +67,45 @@ static int compare_occurrences(const void *a, const void *b)
 	return (x->order > y->order) - (x->order < y->order);
 }
 
+static void add_sorted(const struct pool_message *m, struct bytes message, struct strbuf *out);
+
+/* In its shortest form: C++ does not keep how unknown numbers were written. */
+static void add_field(const struct pool_message *m, const struct wire_field *f,
+		      struct strbuf *out)
+{
+	const struct pool_field *known =
+		m ? pool_field_by_number(fuzz_pool(), m, f->number) : NULL;
+	const bool is_message = known && known->type == POOL_TYPE_MESSAGE;
+	size_t mark;
+
+	switch (f->type) {
+	case WIRE_VARINT:
+		wire_add_uint(out, f->number, f->value);
+		break;
+	case WIRE_FIXED64:
+		wire_add_tag(out, f->number, f->type);
+		wire_add_fixed64(out, f->value);
+		break;
+	case WIRE_FIXED32:
+		wire_add_tag(out, f->number, f->type);
+		wire_add_fixed32(out, (uint32_t)f->value);
+		break;
+	case WIRE_GROUP_START:
+		wire_add_tag(out, f->number, f->type);
+		add_sorted(known ? known->type_message : NULL, f->data, out);
+		wire_add_tag(out, f->number, WIRE_GROUP_END);
+		break;
+	default:
+		mark = wire_open(out, f->number);
+		if (is_message)
+			add_sorted(known->type_message, f->data, out);
+		else
+			strbuf_add(out, f->data.data, f->data.size);
+		wire_close(out, mark);
+		break;
+	}
+}
+
 /*
  * @message with fields in the order of their numbers, at every level: unknown values
  * of closed enums are unknown fields, which the two libraries have in another order.
@@ -85,20 +124,8 @@ static void add_sorted(const struct pool_message *m, struct bytes message, struc
 	}
 	if (count)
 		qsort(found, count, sizeof(*found), compare_occurrences);
-	for (size_t i = 0; i < count; i++) {
-		const struct pool_field *known =
-			m ? pool_field_by_number(fuzz_pool(), m, found[i].field.number) : NULL;
-		size_t mark;
-
-		if (!known || known->type != POOL_TYPE_MESSAGE ||
-		    found[i].field.type != WIRE_BYTES) {
-			strbuf_add(out, found[i].field.raw.data, found[i].field.raw.size);
-			continue;
-		}
-		mark = wire_open(out, known->number);
-		add_sorted(known->type_message, found[i].field.data, out);
-		wire_close(out, mark);
-	}
+	for (size_t i = 0; i < count; i++)
+		add_field(m, &found[i].field, out);
 	free(found);
 }
 
