@@ -69,7 +69,7 @@ static void end(struct download *d, const struct error *err)
 static bool evict(struct file_stream *stream)
 {
 	rpc_cut(((struct download *)stream)->call, STATUS_RESOURCE_EXHAUSTED,
-		"nothing was taken for a minute, and others wait");
+		"nothing was taken for too long, and others wait");
 	return true;
 }
 

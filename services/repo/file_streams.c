@@ -8,17 +8,19 @@
 
 struct file_streams {
 	unsigned max;
+	uint64_t stall_ns;
 	pthread_mutex_t mu; /* what follows, and of streams what is the streams' */
 	struct file_stream *first;
 	unsigned count;
 };
 
-struct file_streams *file_streams_new(unsigned max)
+struct file_streams *file_streams_new(unsigned max, unsigned stall_s)
 {
 	struct file_streams *streams = xcalloc(1, sizeof(*streams));
 
 	pthread_mutex_init(&streams->mu, NULL);
 	streams->max = max;
+	streams->stall_ns = stall_s * UINT64_C(1000000000);
 	return streams;
 }
 
@@ -47,8 +49,7 @@ static void evict_one(struct file_streams *streams)
 	const uint64_t now = clock_monotonic_ns();
 
 	for (struct file_stream *s = streams->first; s; s = s->next) {
-		if (now - s->moved_ns < FILE_STREAM_STALL_S * UINT64_C(1000000000) ||
-		    !s->evict(s))
+		if (now - s->moved_ns < streams->stall_ns || !s->evict(s))
 			continue;
 		take_out(streams, s);
 		return;

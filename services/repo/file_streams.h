@@ -1,6 +1,6 @@
 /*
  * The uploads and downloads that are open: no more than a limit. When there are so
- * many, one that has not moved for a minute gives its place to a new one, so that
+ * many, one that has not moved for a while gives its place to a new one, so that
  * clients that are dead or slow keep nobody out. Thread-safe.
  */
 #ifndef SERVICES_REPO_FILE_STREAMS_H
@@ -10,8 +10,6 @@
 #include <stdint.h>
 
 #include "common/base/status.h"
-
-enum { FILE_STREAM_STALL_S = 60 };
 
 struct file_streams;
 
@@ -27,7 +25,8 @@ struct file_stream {
 	uint64_t moved_ns;
 };
 
-struct file_streams *file_streams_new(unsigned max);
+/* @stall_s is how long it takes. */
+struct file_streams *file_streams_new(unsigned max, unsigned stall_s);
 
 /* None may be in. NULL is fine. */
 void file_streams_free(struct file_streams *streams);

@@ -189,7 +189,8 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	repo->watches = watches_new(repo);
 	repo->waits = waits_new();
 	repo->vectors = vector_cache_new((size_t)config->vector_cache_bytes);
-	repo->file_streams = file_streams_new((unsigned)config->max_file_streams);
+	repo->file_streams = file_streams_new((unsigned)config->max_file_streams,
+					      (unsigned)config->file_stall_seconds);
 	repo->search_pool = rpc_pool_new("search", SEARCH_THREADS, SEARCH_QUEUE);
 	status = open_catalog(repo, err);
 	if (status != STATUS_OK) {

@@ -100,8 +100,7 @@ static enum status begin(struct repo *repo, const Collector__PutFileRequest__Hea
 static enum status check_evicted(const struct upload *u, struct error *err)
 {
 	return u->is_evicted ? error_set(err, STATUS_RESOURCE_EXHAUSTED,
-					 "nothing came for %d seconds, and others wait",
-					 FILE_STREAM_STALL_S)
+					 "nothing came for too long, and others wait")
 			     : STATUS_OK;
 }
 

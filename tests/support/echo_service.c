@@ -74,7 +74,12 @@ static void watch_cancel(struct echo_service *echo, void *call)
 	struct waiter *w = arena_alloc(rpc_arena(call), sizeof(*w));
 
 	*w = (struct waiter){echo, call};
+	if (echo->keeps) {
+		rpc_hold(call);
+		echo->kept = call;
+	}
 	rpc_on_cancel(call, cancelled, w);
+	count(echo, &echo->waiting);
 }
 
 /* True: the call was dealt with. */

@@ -1,7 +1,8 @@
 /*
  * echo.v1.EchoService on a server of ours, and what it has seen. A request's
  * delay_ms below zero means: never answer, until the call is cancelled.
- * While `lingers` is set, Up stays with a message until its call is cancelled.
+ * While `lingers` is set, Up stays with a message until its call is cancelled; while
+ * `keeps` is, `kept` is the latest call that never answers, held.
  */
 #ifndef TESTS_SUPPORT_ECHO_SERVICE_H
 #define TESTS_SUPPORT_ECHO_SERVICE_H
@@ -17,10 +18,11 @@ struct echo_service {
 	Echo__V1__EchoService_Service service; /* first: methods get it */
 	pthread_mutex_t mutex;                 /* guards what follows */
 	pthread_cond_t changed;
-	unsigned begun, cancelled, half_closes, messages;
+	unsigned begun, waiting, cancelled, half_closes, messages;
 	char request_id[80], caller[80], caller_kind[16], header[256], user_agent[256];
 	char authorization[80], internal[80];
-	bool lingers;
+	bool lingers, keeps;
+	void *kept;
 };
 
 /* Add it to @server, before rpc_server_listen(). @policies as rpc_server_add(). */

@@ -236,7 +236,7 @@ static bool evict(struct file_stream *stream)
 
 START_TEST(a_stream_that_stands_still_gives_its_place)
 {
-	struct file_streams *streams = file_streams_new(2);
+	struct file_streams *streams = file_streams_new(2, 60);
 	struct file_stream a = {.evict = evict}, b = {.evict = evict}, c = {.evict = evict};
 
 	ck_assert_int_eq(file_streams_enter(streams, &a, &err), STATUS_OK);
@@ -244,7 +244,7 @@ START_TEST(a_stream_that_stands_still_gives_its_place)
 	ck_assert_int_eq(file_streams_enter(streams, &c, &err), STATUS_RESOURCE_EXHAUSTED);
 	ck_assert_uint_eq(evictions, 0);
 	/* As if nothing had happened for a minute and a bit. */
-	a.moved_ns -= (FILE_STREAM_STALL_S + 1) * UINT64_C(1000000000);
+	a.moved_ns -= 61 * UINT64_C(1000000000);
 	is_moving = true;
 	ck_assert_int_eq(file_streams_enter(streams, &c, &err), STATUS_RESOURCE_EXHAUSTED);
 	is_moving = false;

@@ -455,6 +455,24 @@ START_TEST(a_cancelled_client_tells_the_method)
 }
 END_TEST
 
+START_TEST(a_call_can_be_cut_off_by_the_server)
+{
+	struct stream *s;
+
+	start((struct rpc_server_options){0}, NULL);
+	echo.keeps = true;
+	s = stream_open(port, UNARY, STREAM_TEST_TIMEOUT_MS, NULL);
+	send_echo(s, "", 0, -1, 0);
+	echo_service_wait(&echo, &echo.waiting, 1);
+	rpc_cut(echo.kept, STATUS_RESOURCE_EXHAUSTED, "others wait");
+	ck_assert_int_eq(stream_status(s, NULL), STATUS_RESOURCE_EXHAUSTED);
+	echo_service_wait(&echo, &echo.cancelled, 1);
+	rpc_release(echo.kept);
+	stream_free(s);
+	stop();
+}
+END_TEST
+
 START_TEST(an_upload_cut_off_while_its_method_runs)
 {
 	start((struct rpc_server_options){0}, NULL);
@@ -785,6 +803,7 @@ int main(void)
 				 a_deadline_ends_the_call_and_tells_the_method,
 				 unary_calls_without_a_deadline_get_one,
 				 a_cancelled_client_tells_the_method,
+				 a_call_can_be_cut_off_by_the_server,
 				 an_upload_cut_off_while_its_method_runs,
 				 an_upload_cut_off_between_messages,
 				 a_writer_waits_for_its_reader,
