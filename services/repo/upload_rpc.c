@@ -37,6 +37,14 @@ static bool evict(struct file_stream *stream)
 	return true;
 }
 
+/* With the mutex held. */
+static enum status check_evicted(const struct upload *u, struct error *err)
+{
+	return u->is_evicted ? error_set(err, STATUS_RESOURCE_EXHAUSTED,
+					 "nothing came for too long, and others wait")
+			     : STATUS_OK;
+}
+
 /* The call is over. */
 static void drop(void *user)
 {
@@ -91,18 +99,17 @@ static enum status begin(struct repo *repo, const Collector__PutFileRequest__Hea
 	pthread_mutex_init(&u->mu, NULL);
 	rpc_set_user(call, u, drop);
 	status = file_streams_enter(repo->file_streams, &u->stream, err);
-	return status == STATUS_OK ? file_draft_begin(&u->draft, place.collection->files, err)
-				   : status;
+	if (status != STATUS_OK)
+		return status;
+	pthread_mutex_lock(&u->mu);
+	status = check_evicted(u, err);
+	if (status == STATUS_OK)
+		status = file_draft_begin(&u->draft, place.collection->files, err);
+	pthread_mutex_unlock(&u->mu);
+	return status;
 }
 
 /* ------------------------------------------------------------ the content */
-
-static enum status check_evicted(const struct upload *u, struct error *err)
-{
-	return u->is_evicted ? error_set(err, STATUS_RESOURCE_EXHAUSTED,
-					 "nothing came for too long, and others wait")
-			     : STATUS_OK;
-}
 
 static enum status check_room(const struct upload *u, size_t more, struct error *err)
 {
