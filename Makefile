@@ -451,6 +451,7 @@ UNIT_TESTS := \
 	tests/unit/repo/test_text.c \
 	tests/unit/repo/test_vector.c \
 	tests/unit/repo/test_writer.c \
+	tests/unit/rpc/test_collect.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_proxy.c \

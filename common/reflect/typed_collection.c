@@ -293,6 +293,8 @@ static MethodProto *make_method(struct making *k, const char *name)
 	for (size_t i = 0; i < s->n_method; i++)
 		if (!strcmp(s->method[i]->name, name))
 			m = arena_memdup(k->arena, s->method[i], sizeof(*m));
+	if (!m)
+		abort(); /* our own file has it */
 	for (int i = 0; i < 2; i++) {
 		char **type = i ? &m->output_type : &m->input_type;
 		const char *message = *type + strlen(SOURCE_PACKAGE);
