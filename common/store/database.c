@@ -1,6 +1,9 @@
 #include "common/store/database.h"
 
+#include <errno.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +15,13 @@ enum {
 	/* Texts differ by the shape of a query alone; past this all are forgotten. */
 	MAX_STATEMENTS = 128,
 	CACHE_KIB = 4096,
+	STEPS_BETWEEN_LOOKS = 1000, /* of SQLite's machine: well below a millisecond */
 };
 
 struct database {
 	sqlite3 *sqlite;
 	struct map statements; /* text -> sqlite3_stmt *, owned */
+	atomic_bool interrupted;
 };
 
 static void finalize(void *stmt)
@@ -24,9 +29,23 @@ static void finalize(void *stmt)
 	sqlite3_finalize(stmt);
 }
 
+/* SQLite tells a full disk apart from others only where it writes. */
+static bool is_disk_full(struct database *db, int code)
+{
+	int system = db && db->sqlite ? sqlite3_system_errno(db->sqlite) : 0;
+
+	if ((code & 0xff) == SQLITE_FULL)
+		return true;
+	return ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) &&
+	       (system == ENOSPC || system == EDQUOT || code == SQLITE_IOERR_SHMSIZE);
+}
+
 enum status database_error(struct database *db, int code, struct error *err)
 {
 	const char *text = db && db->sqlite ? sqlite3_errmsg(db->sqlite) : sqlite3_errstr(code);
+
+	if (is_disk_full(db, code))
+		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "the disk is full");
 
 	switch (code & 0xff) {
 	case SQLITE_BUSY:
@@ -34,8 +53,6 @@ enum status database_error(struct database *db, int code, struct error *err)
 	case SQLITE_CANTOPEN:
 		return error_set(err, STATUS_UNAVAILABLE, "the database is not available: %s",
 				 text);
-	case SQLITE_FULL:
-		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "the disk is full");
 	case SQLITE_NOMEM:
 	case SQLITE_TOOBIG:
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too big: %s", text);
@@ -51,6 +68,14 @@ enum status database_error(struct database *db, int code, struct error *err)
 	}
 }
 
+/* sqlite3_interrupt() does nothing to what begins a moment later. */
+static int is_interrupted(void *arg)
+{
+	struct database *db = arg;
+
+	return atomic_load_explicit(&db->interrupted, memory_order_relaxed);
+}
+
 static enum status configure(struct database *db, enum database_access access,
 			     struct error *err)
 {
@@ -59,6 +84,7 @@ static enum status configure(struct database *db, enum database_access access,
 
 	sqlite3_busy_timeout(db->sqlite, BUSY_TIMEOUT_MS);
 	sqlite3_extended_result_codes(db->sqlite, 1);
+	sqlite3_progress_handler(db->sqlite, STEPS_BETWEEN_LOOKS, is_interrupted, db);
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	if (access == DATABASE_READ)
 		sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
@@ -152,5 +178,16 @@ enum status database_run(struct database *db, struct sqlite3_stmt *stmt, struct 
 
 void database_interrupt(struct database *db)
 {
+	atomic_store(&db->interrupted, true);
 	sqlite3_interrupt(db->sqlite);
+}
+
+void database_resume(struct database *db)
+{
+	atomic_store(&db->interrupted, false);
+}
+
+void database_limit_memory(int64_t size_bytes)
+{
+	(void)sqlite3_soft_heap_limit64(size_bytes);
 }

@@ -56,7 +56,18 @@ enum status database_run(struct database *db, struct sqlite3_stmt *stmt,
  */
 enum status database_error(struct database *db, int code, struct error *err);
 
-/* End what runs on the connection now with CANCELLED. Any thread. */
+/*
+ * End what runs on the connection, and what will be run on it until
+ * database_resume(), with CANCELLED; what is done within a thousand steps of
+ * SQLite may get through. Any thread.
+ */
 void database_interrupt(struct database *db);
+void database_resume(struct database *db);
+
+/*
+ * Let all connections of the process together hold about so much memory: beyond it
+ * their page caches grow no more, each uses again what it has.
+ */
+void database_limit_memory(int64_t size_bytes);
 
 #endif

@@ -141,7 +141,7 @@ static struct entry *pick_victim(struct catalog *catalog)
 
 static void release_entry(struct catalog *catalog, struct entry *e);
 
-static void close_one_beyond_limit(struct catalog *catalog)
+static bool close_one_beyond_limit(struct catalog *catalog)
 {
 	struct entry *victim;
 
@@ -149,10 +149,11 @@ static void close_one_beyond_limit(struct catalog *catalog)
 	victim = pick_victim(catalog);
 	pthread_mutex_unlock(&catalog->mu);
 	if (!victim)
-		return;
+		return false;
 	collection_close(&victim->collection);
 	pthread_mutex_unlock(&victim->opening);
 	release_entry(catalog, victim);
+	return true;
 }
 
 static struct entry *find_ready(struct catalog *catalog, const char *ns, const char *name)
@@ -197,8 +198,8 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 		release_entry(catalog, e);
 		return status;
 	}
-	if (opened)
-		close_one_beyond_limit(catalog);
+	while (opened && close_one_beyond_limit(catalog)) {
+	}
 	*ret = &e->collection;
 	return STATUS_OK;
 }

@@ -241,9 +241,11 @@ static void init_builder(struct page_builder *b, struct collection *c, void *cal
 static bool add_row(void *arg, const struct store_record *record)
 {
 	struct page_builder *b = arg;
+	const size_t info_bytes = PAGE_BYTES_OF_INFO + strlen(record->id) +
+				  record->labels.size + strlen(record->data_uri);
 
 	if (b->count == b->limit ||
-	    (b->count && b->bytes + record->proto.size > PAGE_MAX_BYTES)) {
+	    (b->count && b->bytes + record->proto.size + info_bytes > PAGE_MAX_BYTES)) {
 		b->has_more = true;
 		return false;
 	}
@@ -251,7 +253,7 @@ static bool add_row(void *arg, const struct store_record *record)
 			    &b->items[b->count], b->err);
 	if (b->status != STATUS_OK)
 		return false;
-	b->bytes += b->items[b->count]->value.len;
+	b->bytes += b->items[b->count]->value.len + info_bytes;
 	b->infos[b->count] = info_of(b->arena, record);
 	if (b->results) {
 		Collector__SearchResult *r = arena_alloc(b->arena, sizeof(*r));

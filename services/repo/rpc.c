@@ -117,9 +117,22 @@ static void raise_descriptor_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
-		/* If it is refused, opening says so when it comes to that. */
+		/* If it is refused, fewer collections are kept open. */
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+/* As many collections as were asked for, or as the descriptors are enough for. */
+static size_t max_open_collections(const struct repo_config *config)
+{
+	struct rlimit limit;
+	size_t enough = SIZE_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		enough = (size_t)limit.rlim_cur / 2 / STORE_DESCRIPTORS + 1;
+	return enough < (size_t)config->max_open_collections
+		       ? enough
+		       : (size_t)config->max_open_collections;
 }
 
 #define HOUR_US (UINT64_C(3600) * 1000000)
@@ -151,7 +164,7 @@ static enum status open_catalog(struct repo *repo, struct error *err)
 	const struct catalog_options options = {
 		.directory = directory,
 		.writer_threads = (unsigned)repo->config.writer_threads,
-		.max_open = (size_t)repo->config.max_open_collections,
+		.max_open = max_open_collections(&repo->config),
 		.types = repo->types,
 		.retention = retention_of(&repo->config),
 		.notify = changed,
@@ -181,6 +194,7 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	enum status status;
 
 	raise_descriptor_limit();
+	store_limit_memory(config->cache_bytes);
 	repo->daemon = d;
 	repo->config = *config;
 	repo->records = record_methods;

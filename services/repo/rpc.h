@@ -13,6 +13,7 @@ struct repo_config {
 	int64_t writer_threads;
 	int64_t max_open_collections;
 	int64_t max_record_bytes;
+	int64_t cache_bytes;
 	int64_t change_retention_hours, change_retention_count;
 	int64_t request_retention_hours, request_retention_count;
 	int64_t max_file_bytes;

@@ -18,7 +18,9 @@ struct watches;
 enum {
 	PAGE_DEFAULT = 100,
 	PAGE_MAX = 1000,
-	PAGE_MAX_BYTES = 4 << 20, /* a page ends after so many, too */
+	/* A page ends after so many, too: clients take messages of 4 MiB if they are not told. */
+	PAGE_MAX_BYTES = 3 << 20,
+	PAGE_BYTES_OF_INFO = 128, /* of a record, beside its texts */
 };
 
 struct repo {

@@ -175,6 +175,11 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 	return STATUS_OK;
 }
 
+void store_limit_memory(int64_t size_bytes)
+{
+	database_limit_memory(size_bytes);
+}
+
 void store_close(struct store *s)
 {
 	struct store_reader *next;
@@ -273,6 +278,7 @@ enum status store_take_reader(struct store *s, struct store_reader **ret, struct
 
 void store_give_reader(struct store *s, struct store_reader *r)
 {
+	database_resume(r->db);
 	pthread_mutex_lock(&s->mu);
 	if (s->idle_count < MAX_IDLE_READERS) {
 		r->next = s->idle;

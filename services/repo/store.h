@@ -63,6 +63,12 @@ enum status store_create(const char *directory, const struct store_definition *d
 enum status store_open(const char *directory, struct store **ret_store,
 		       struct error *err) MUST_CHECK;
 
+/* File descriptors that an open store takes at most while it is not used. */
+enum { STORE_DESCRIPTORS = 12 };
+
+/* Of the caches of all stores together, about. At start. */
+void store_limit_memory(int64_t size_bytes);
+
 /* No reader may be out. NULL is fine. */
 void store_close(struct store *store);
 
@@ -331,7 +337,7 @@ enum status store_take_reader(struct store *store, struct store_reader **ret,
 			      struct error *err) MUST_CHECK;
 void store_give_reader(struct store *store, struct store_reader *reader);
 
-/* End what runs on it with CANCELLED. Any thread. */
+/* End what runs on it with CANCELLED, and what is begun until it is given back. Any thread. */
 void store_interrupt(struct store_reader *reader);
 
 /* The record is in @arena. NOT_FOUND: there is none. */

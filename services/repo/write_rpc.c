@@ -90,11 +90,21 @@ static enum status render(struct write *w, struct error *err)
 	return status;
 }
 
+static enum status check_size(const struct write *w, size_t size, struct error *err)
+{
+	const size_t limit = (size_t)w->repo->config.max_record_bytes;
+
+	if (size <= limit)
+		return STATUS_OK;
+	error_field(err, "item", "%zu bytes, at most %zu are allowed", size, limit);
+	err->status = STATUS_RESOURCE_EXHAUSTED;
+	return STATUS_RESOURCE_EXHAUSTED;
+}
+
 static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
 			     struct error *err)
 {
 	const struct collection *c = w->collection;
-	const size_t limit = (size_t)w->repo->config.max_record_bytes;
 	enum status status;
 
 	if (!item)
@@ -102,12 +112,9 @@ static enum status take_item(struct write *w, const Google__Protobuf__Any *item,
 	status = check_type_url(c, item->type_url, err);
 	if (status != STATUS_OK)
 		return status;
-	if (item->value.len > limit) {
-		error_field(err, "item", "%zu bytes, at most %zu are allowed", item->value.len,
-			    limit);
-		err->status = STATUS_RESOURCE_EXHAUSTED;
-		return STATUS_RESOURCE_EXHAUSTED;
-	}
+	status = check_size(w, item->value.len, err);
+	if (status != STATUS_OK)
+		return status;
 	w->store.proto = bytes_of(item->value.data, item->value.len);
 	if (strcmp(item->type_url, c->type_url) != 0)
 		w->store.type_url = item->type_url;
@@ -215,7 +222,8 @@ static enum status merge(struct store_write *store, const char *type_url, struct
 	if (status != STATUS_OK)
 		return status;
 	store->proto = bytes_of(w->merged.buf, w->merged.len);
-	return render(w, err);
+	status = check_size(w, store->proto.size, err);
+	return status == STATUS_OK ? render(w, err) : status;
 }
 
 enum status write_prepare_update(struct write *w, const Collector__UpdateRequest *r,

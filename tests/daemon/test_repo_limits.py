@@ -1,0 +1,214 @@
+"""The repo's limits: sizes, open collections, a full disk, queries that are given up."""
+
+import os
+import random
+import stat
+import subprocess
+import threading
+import unittest
+
+import grpc
+from collector_testing import (
+    Code, CollectorTest, collection_server_pb2 as cs, json_format, protos, struct_pb2)
+from daemons import Cluster, Daemon
+
+ORDER = "shop.v1.Order"
+MIB = 1 << 20
+
+
+class Limits(CollectorTest):
+    daemons = ("registry", "repo", "dispatcher")
+
+    def setUp(self):
+        self.Order = protos.shop().message(ORDER)
+        self.front.register(protos.shop())
+
+    def of_size(self, size):
+        """An order of exactly so many bytes."""
+        order = self.Order(note="x" * (size - 16))
+        order.note += "x" * (size - order.ByteSize())
+        self.assertEqual(order.ByteSize(), size)
+        return order
+
+
+class Sizes(Limits):
+    def test_a_record_of_4_mib_and_no_more(self):
+        self.front.create_collection("large", ORDER, full_text_disabled=True)
+        self.front.create("large", self.of_size(4 * MIB), "most")
+        self.assertEqual(len(self.front.get("large", "most").item.value), 4 * MIB)
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED) as expected:
+            self.front.create("large", self.of_size(4 * MIB + 1), "more")
+        self.assertBlames(expected.error, "item")
+        # Nor by what a mask leaves of it.
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED):
+            self.front.records.Update(cs.UpdateRequest(
+                collection_name="large", id="most", update_mask=["number"],
+                item=protos.pack(self.Order(number="n" * 100))))
+        self.assertEqual(len(self.front.get("large", "most").item.value), 4 * MIB)
+
+    def test_a_page_is_taken_by_a_client_with_grpc_s_defaults(self):
+        self.front.create_collection("pages", ORDER, full_text_disabled=True)
+        for i in range(5):
+            self.front.create("pages", self.of_size(MIB), str(i), labels={"k": "v" * 500})
+        with grpc.insecure_channel(self.cluster.address("dispatcher")) as channel:
+            list_page = channel.unary_unary(
+                "/collector.CollectionService/List",
+                request_serializer=cs.ListRequest.SerializeToString,
+                response_deserializer=cs.ListResponse.FromString)
+            seen, token = [], ""
+            while True:
+                page = list_page(cs.ListRequest(collection_name="pages", page_token=token),
+                                 timeout=30)
+                seen += [i.id for i in page.infos]
+                token = page.next_page_token
+                if not token:
+                    break
+        self.assertEqual(seen, ["0", "1", "2", "3", "4"])
+        seen = []
+        while len(seen) < 5:
+            found = self.front.records.Search(cs.SearchRequest(
+                collection_name="pages", offset=len(seen)))
+            self.assertEqual(found.total_count, 5)
+            self.assertGreater(len(found.results), 0)
+            seen += [r.info.id for r in found.results]
+        self.assertEqual(seen, ["0", "1", "2", "3", "4"])
+
+    def test_a_query_that_nobody_waits_for_ends(self):
+        self.front.create_collection("slow", ORDER, full_text_disabled=True)
+        for _ in range(4):
+            self.front.records.Batch(cs.BatchRequest(collection_name="slow", operations=[
+                cs.RequestOp(create=cs.CreateRequest(item=protos.pack(self.Order(
+                    note="n" * 2000)))) for _ in range(500)]), timeout=120)
+        # Every text is looked through for each of 60 others.
+        slow = json_format.ParseDict({"$or": [
+            {"note": {"contains": "x" * (k + 1)}} for k in range(60)]}, struct_pb2.Struct())
+        calls = [self.front.records.List.future(
+            cs.ListRequest(collection_name="slow", filter=slow), timeout=0.2) for _ in range(8)]
+        for call in calls:
+            self.assertIn(call.code(), (Code.DEADLINE_EXCEEDED, Code.OK))
+        # All threads are free again.
+        self.front.records.List(cs.ListRequest(collection_name="slow", page_size=1))
+
+
+class ManyCollections(Limits):
+    options = {"repo": ["--max-open-collections", "4"]}
+
+    def test_more_collections_than_are_kept_open(self):
+        names = ["c-%d" % i for i in range(40)]
+        for name in names:
+            self.front.create_collection(name, ORDER, indexed_fields=["number"])
+            self.front.create(name, self.Order(number=name), "1")
+        pid = self.cluster["repo"].process.pid
+        before = len(os.listdir("/proc/%d/fd" % pid))
+        problems = []
+
+        def visit(seed):
+            rng = random.Random(seed)
+            for i in range(40):
+                name = rng.choice(names)
+                try:
+                    item = self.front.get(name, "1").item
+                    self.assertEqual(protos.unpack(item, self.Order).number, name)
+                    self.front.create(name, self.Order(number="more"), "%d-%d" % (seed, i))
+                except Exception as error:  # pylint: disable=broad-except
+                    problems.append(error)
+
+        threads = [threading.Thread(target=visit, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(problems, [])
+        total = sum(self.front.records.Describe(cs.DescribeRequest(
+            collection_name=name)).record_count for name in names)
+        self.assertEqual(total, 40 + 6 * 40)
+        # A few each of those that are open, and some for connections; not of all 40.
+        self.assertLess(len(os.listdir("/proc/%d/fd" % pid)), before + 60)
+
+
+class OnSmallDisk(Daemon):
+    """The repo with its data on a file system of its own, which ends with it."""
+
+    size_mib = 24
+
+    @property
+    def program(self):
+        script = os.path.join(os.path.dirname(self.log_path), "on-small-disk")
+        data = os.path.join(self.arguments[self.arguments.index("--data") + 1], "repo")
+        os.makedirs(data, exist_ok=True)
+        with open(script, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs -o size=%dm none %s && "
+                    "exec %s \"$@\"' sh \"$@\"\n" % (self.size_mib, data, super().program))
+        os.chmod(script, stat.S_IRWXU)
+        return script
+
+
+def may_mount():
+    return subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL,
+                          check=False).returncode == 0
+
+
+@unittest.skipUnless(may_mount(), "needs the right to mount")
+class FullDisk(Limits):
+    @classmethod
+    def setUpClass(cls):
+        original = Cluster.start
+
+        def start(cluster):
+            cluster.daemons["repo"].__class__ = OnSmallDisk
+            original(cluster)
+
+        Cluster.start = start
+        try:
+            super().setUpClass()
+        finally:
+            Cluster.start = original
+
+    def test_a_full_disk_and_room_again(self):
+        repo = self.cluster["repo"]
+        ballast = "/proc/%d/root%s/repo/ballast" % (repo.process.pid, self.cluster.data)
+        with open(ballast, "wb") as f:
+            f.write(b"b" * (8 * MIB))
+        self.front.create_collection("full", ORDER, indexed_fields=["number"])
+        acknowledged = []
+        refused = 0
+        for i in range(2000):
+            order = self.Order(number=str(i), note="word " * (6000 if i % 2 else 10))
+            try:
+                self.front.create("full", order, str(i))
+                acknowledged.append(str(i))
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), Code.RESOURCE_EXHAUSTED, error)
+                refused += 1
+                if refused == 20:
+                    break
+        self.assertEqual(refused, 20)
+        self.assertGreater(len(acknowledged), 50)
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED):
+            for i in range(200):
+                self.front.create_collection("no-room-%d" % i, ORDER)
+        # What is there can be read.
+        self.check("full", acknowledged)
+        os.unlink(ballast)
+        for i in range(20):
+            self.front.create("full", self.Order(number="again"), "again-%d" % i)
+            acknowledged.append("again-%d" % i)
+        self.front.create_collection("room", ORDER)
+        self.front.create("room", self.Order(number="1"), "1")
+        self.check("full", acknowledged)
+        self.assertAllAlive()
+
+    def check(self, name, wanted):
+        ids, token = [], ""
+        while True:
+            page = self.front.records.List(cs.ListRequest(
+                collection_name=name, page_token=token, read_mask=["number"]))
+            ids += [i.id for i in page.infos]
+            token = page.next_page_token
+            if not token:
+                break
+        self.assertEqual(ids, wanted)
+        self.assertEqual(page.total_count, len(wanted))
+        found = self.front.records.Search(cs.SearchRequest(
+            collection_name=name, full_text="word", limit=1))
+        self.assertGreater(found.total_count, 0)
