@@ -79,6 +79,8 @@ static bool is_among(struct bytes file, uint32_t number, uint32_t index)
 			continue;
 		if (f.type == WIRE_VARINT && f.value == index)
 			return true;
+		if (f.type != WIRE_BYTES)
+			continue;
 		for (at = f.data.data, end = at + f.data.size; at && at < end;) {
 			at = wire_read_varint(at, end, &value);
 			if (at && value == index)
