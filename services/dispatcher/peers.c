@@ -12,6 +12,8 @@
 #include "common/rpc/client.h"
 #include "services/dispatcher/ejection.h"
 
+enum { MUCH_NEARER_US = 5000 };
+
 struct peer {
 	atomic_uint refs; /* the table's and one a call under way */
 	struct ejection ejection;
@@ -213,11 +215,18 @@ static bool is_excluded(const struct peer *x, const struct peer *const *not_thes
 	return false;
 }
 
+/* Much nearer, not by chance: the one that is drawn first would be the same always. */
+static bool is_nearer(const struct peer *a, const struct peer *b)
+{
+	return a->round_trip_us + MUCH_NEARER_US < b->round_trip_us &&
+	       a->round_trip_us * 2 < b->round_trip_us;
+}
+
 static bool is_better(struct peer *a, struct peer *b)
 {
 	unsigned a_calls = atomic_load(&a->refs), b_calls = atomic_load(&b->refs);
 
-	return a_calls != b_calls ? a_calls < b_calls : a->round_trip_us < b->round_trip_us;
+	return a_calls != b_calls ? a_calls < b_calls : is_nearer(a, b);
 }
 
 struct peer *peers_take_serving(struct peers *p, const char *ns,
