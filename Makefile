@@ -163,6 +163,7 @@ REFLECT_SRC := \
 	common/reflect/jsonb.c \
 	common/reflect/link.c \
 	common/reflect/load.c \
+	common/reflect/map_key.c \
 	common/reflect/mask.c \
 	common/reflect/mask_tree.c \
 	common/reflect/members.c \

@@ -1,9 +1,8 @@
 #include "common/reflect/mask_tree.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "common/reflect/map_key.h"
 
 enum { PATH_MAX_BYTES = 1024, PATH_MAX_PARTS = 32 };
 
@@ -176,52 +175,15 @@ static bool is_star(const struct part *p)
 
 /* -------------------------------------------------------------------- keys */
 
-/* @text as a number of the key's type, in the one way that numbers are written. */
-static bool read_number(enum pool_type type, const char *text, char out[24])
-{
-	const bool is_signed = type == POOL_TYPE_INT32 || type == POOL_TYPE_SINT32 ||
-			       type == POOL_TYPE_SFIXED32 || type == POOL_TYPE_INT64 ||
-			       type == POOL_TYPE_SINT64 || type == POOL_TYPE_SFIXED64;
-	const bool is_wide = type == POOL_TYPE_INT64 || type == POOL_TYPE_SINT64 ||
-			     type == POOL_TYPE_SFIXED64 || type == POOL_TYPE_UINT64 ||
-			     type == POOL_TYPE_FIXED64;
-	const char *digits = text + (is_signed && *text == '-');
-	bool fits;
-
-	if (!*digits || strspn(digits, "0123456789") != strlen(digits))
-		return false;
-	errno = 0;
-	if (is_signed) {
-		const long long n = strtoll(text, NULL, 10);
-
-		snprintf(out, 24, "%lld", n);
-		fits = is_wide || (n >= INT32_MIN && n <= INT32_MAX);
-	} else {
-		const unsigned long long n = strtoull(text, NULL, 10);
-
-		snprintf(out, 24, "%llu", n);
-		fits = is_wide || n <= UINT32_MAX;
-	}
-	return fits && errno == 0;
-}
-
 /* AIP-161: maps are entered by strings and integers. */
 static enum status read_key(struct walker *w, const struct part *p, struct bytes *ret_key)
 {
 	const struct pool_field *key = &w->node->field->type_message->fields[0];
-	struct arena *a = &w->tree->arena;
-	char number[24];
 
-	if (key->type == POOL_TYPE_STRING) {
-		*ret_key = bytes_of(arena_memdup(a, p->text.data, p->text.size), p->text.size);
-		return STATUS_OK;
-	}
 	if (key->type == POOL_TYPE_BOOL)
 		return refuse(w, "a mask enters maps by strings and integers alone", p);
-	if (!read_number(key->type, arena_strndup(a, (const char *)p->text.data, p->text.size),
-			 number))
+	if (!map_key_read(key, p->text, &w->tree->arena, ret_key))
 		return refuse(w, "this cannot be a key of the map", p);
-	*ret_key = bytes_of_string(arena_strdup(a, number));
 	return STATUS_OK;
 }
 

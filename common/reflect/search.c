@@ -5,6 +5,7 @@
 #include "common/base/arena.h"
 #include "common/base/strbuf.h"
 #include "common/base/utf8.h"
+#include "common/reflect/map_key.h"
 #include "common/reflect/pool.h"
 
 enum token_kind {
@@ -32,6 +33,7 @@ enum place {
 struct resolver {
 	const char *user_path;
 	const char *at;
+	struct arena *arena;
 	struct error *err;
 	struct search_path *path;
 	enum place place;
@@ -181,33 +183,18 @@ static enum status step_into_field(struct resolver *r, const struct token *t)
 	return add_part(r, part);
 }
 
-static bool is_number_key(const char *text, size_t len)
-{
-	const size_t sign = len && text[0] == '-';
-
-	for (size_t i = sign; i < len; i++)
-		if (text[i] < '0' || text[i] > '9')
-			return false;
-	return len > sign;
-}
-
 static enum status step_into_map(struct resolver *r, const struct token *t)
 {
 	const struct pool_message *entry = r->field->type_message;
-	const struct pool_field *key = &entry->fields[0];
-	bool fits = true;
+	struct bytes key;
 
-	if (key->type == POOL_TYPE_BOOL)
-		fits = (t->len == 4 && !memcmp(t->text, "true", 4)) ||
-		       (t->len == 5 && !memcmp(t->text, "false", 5));
-	else if (key->type != POOL_TYPE_STRING)
-		fits = is_number_key(t->text, t->len);
-	if (!fits)
+	if (!map_key_read(&entry->fields[0], bytes_of(t->text, t->len), r->arena, &key))
 		return fail(r, "this cannot be a key of the map", t->text, t->len);
 	r->path->has_presence = true;
 	enter_value(r, &entry->fields[1]);
-	return add_part(
-		r, (struct search_part){.key = t->text, .key_len = t->len, .is_map_key = true});
+	return add_part(r, (struct search_part){.key = (const char *)key.data,
+						.key_len = key.size,
+						.is_map_key = true});
 }
 
 static enum status add_position(struct resolver *r, const struct token *t)
@@ -357,6 +344,7 @@ enum status search_resolve(const struct pool *pool, const struct pool_message *m
 
 	(void)pool; /* extensions, which it would find, have no place in a path yet */
 	r.user_path = user_path;
+	r.arena = arena;
 	if (strlen(user_path) > SEARCH_PATH_MAX_BYTES)
 		return error_field(err, "", "a field path is longer than %d bytes",
 				   SEARCH_PATH_MAX_BYTES);
