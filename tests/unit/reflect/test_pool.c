@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/reflect/declaration.h"
 #include "common/reflect/wire.h"
 #include "tests/support/suite.h"
 #include "tests/unit/reflect/fixture.h"
@@ -128,6 +129,143 @@ START_TEST(a_missing_import_and_a_missing_type_are_named)
 }
 END_TEST
 
+static struct pool *change(struct pool *base, const char *name, const char *text, bool replace)
+{
+	struct pool *pool = NULL;
+	AUTO_STRBUF file = STRBUF_INIT;
+	struct bytes bytes;
+
+	fixture_compile(name, text, &file);
+	bytes = bytes_of(file.buf, file.len);
+	ck_assert_msg((replace ? pool_replace(base, &bytes, 1, &pool, &err)
+			       : pool_extend(base, &bytes, 1, &pool, &err)) == STATUS_OK,
+		      "%s: %s", err.field, err.message);
+	return pool;
+}
+
+START_TEST(what_does_not_change_is_shared)
+{
+	struct pool *base = fixture_pool(source);
+	struct pool *more =
+		change(base, "u.proto", "syntax = \"proto3\"; package t; message U {}", false);
+	struct pool *other =
+		change(more, "u.proto", "syntax = \"proto3\"; package t; message V {}", true);
+
+	ck_assert_ptr_eq(message(more, "t.Order"), message(base, "t.Order"));
+	ck_assert_ptr_eq(message(other, "t.Order"), message(base, "t.Order"));
+	ck_assert_ptr_null(message(base, "t.U"));
+	ck_assert_ptr_null(message(other, "t.U"));
+	ck_assert_ptr_nonnull(message(other, "t.V"));
+	pool_unref(base);
+	pool_unref(more);
+	ck_assert_ptr_nonnull(message(other, "t.Order.Line"));
+	pool_unref(other);
+}
+END_TEST
+
+/* The first file of a package, or of an extension's number, goes: the second has it. */
+START_TEST(what_files_share_outlives_one_of_them)
+{
+	static const char first[] = "syntax = \"proto2\"; package p.q; message M {}";
+	static const char user[] =
+		"syntax = \"proto3\"; package p; message N { string q = 1; }";
+	struct pool *base = pool_new();
+	struct pool *one = change(base, "a.proto", first, false);
+	struct pool *two =
+		change(one, "b.proto",
+		       "syntax = \"proto2\"; package p.q; message B { extensions 100; }\n"
+		       "extend B { optional int32 x = 100; }",
+		       false);
+	struct pool *moved =
+		change(two, "a.proto", "syntax = \"proto2\"; package r; message M {}", true);
+	struct pool *out = NULL;
+	AUTO_STRBUF file = STRBUF_INIT;
+	struct bytes bytes;
+
+	ck_assert_uint_eq(pool_field_by_number(moved, message(moved, "p.q.B"), 100)->number,
+			  100);
+	ck_assert_ptr_null(message(moved, "p.q.M"));
+	/* p.q is a package still: nothing else may be called so. */
+	fixture_compile("c.proto", "syntax = \"proto3\"; package p; message q {}", &file);
+	bytes = bytes_of(file.buf, file.len);
+	ck_assert_int_eq(pool_extend(moved, &bytes, 1, &out, &err), STATUS_ALREADY_EXISTS);
+	pool_unref(change(moved, "d.proto", user, false));
+	pool_unref(moved);
+	pool_unref(two);
+	pool_unref(one);
+	pool_unref(base);
+}
+END_TEST
+
+START_TEST(custom_options_are_kept)
+{
+	static const char text[] =
+		"syntax = \"proto2\"; package o; import \"google/protobuf/descriptor.proto\";\n"
+		"extend google.protobuf.FieldOptions {\n"
+		"  optional string note = 50000; optional group G = 50001 { optional int32 n = "
+		"1; }\n"
+		"}\n"
+		"message M { optional int32 f = 1 [(note) = \"kept\", (g).n = 7]; }";
+	struct pool *builtins = fixture_pool("syntax = \"proto3\";");
+	struct pool *pool = change(builtins, "o.proto", text, false);
+	const struct pool_field *f = pool_declared_field(message(pool, "o.M"), 1);
+	struct bytes options, note;
+	AUTO_STRBUF file = STRBUF_INIT;
+
+	fixture_compile("o.proto", text, &file);
+	ck_assert(bytes_equal(pool_file(pool, "o.proto", 7)->bytes,
+			      bytes_of(file.buf, file.len)));
+	ck_assert(wire_find_bytes(declaration_of_field(f), 8, &options));
+	ck_assert(wire_find_bytes(options, 50000, &note));
+	ck_assert(bytes_equal(note, bytes_of_string("kept")));
+	pool_unref(pool);
+	pool_unref(builtins);
+}
+END_TEST
+
+/* proto2 has defaults that are neither UTF-8 nor the text of C. */
+START_TEST(a_default_that_is_no_text_is_taken)
+{
+	AUTO_STRBUF file = STRBUF_INIT;
+	struct pool *empty = pool_new(), *pool = NULL;
+	struct bytes bytes;
+	size_t m, f;
+
+	wire_add_string(&file, 1, "d.proto");
+	m = wire_open(&file, 4);
+	wire_add_string(&file, 1, "M");
+	f = wire_open(&file, 2);
+	wire_add_string(&file, 1, "f");
+	wire_add_uint(&file, 3, 1);
+	wire_add_uint(&file, 4, 1);
+	wire_add_uint(&file, 5, POOL_TYPE_STRING);
+	wire_add_bytes(&file, 7, bytes_of("a\0\xff", 3));
+	wire_close(&file, f);
+	wire_close(&file, m);
+	bytes = bytes_of(file.buf, file.len);
+	ck_assert_int_eq(pool_extend(empty, &bytes, 1, &pool, &err), STATUS_OK);
+	ck_assert_str_eq(pool_declared_field(message(pool, "M"), 1)->default_text,
+			 "a\\000\\377");
+	ck_assert(bytes_equal(pool_file(pool, "d.proto", 7)->bytes, bytes));
+	pool_unref(pool);
+	pool_unref(empty);
+}
+END_TEST
+
+START_TEST(a_file_has_a_name)
+{
+	AUTO_STRBUF file = STRBUF_INIT;
+	struct pool *empty = pool_new(), *pool = NULL;
+	struct bytes bytes;
+
+	wire_add_string(&file, 2, "p");
+	bytes = bytes_of(file.buf, file.len);
+	ck_assert_int_eq(pool_extend(empty, &bytes, 1, &pool, &err), STATUS_INVALID_ARGUMENT);
+	ck_assert_str_eq(err.field, "name");
+	pool_unref(empty);
+}
+END_TEST
+
 /* file.message_type[0].nested_type[0]... 10,000 deep: a few bytes a level. */
 START_TEST(deep_nesting_is_refused)
 {
@@ -191,6 +329,11 @@ int main(void)
 				 the_same_file_again_changes_nothing,
 				 another_file_of_the_name_is_refused_or_replaces,
 				 a_missing_import_and_a_missing_type_are_named,
+				 what_does_not_change_is_shared,
+				 what_files_share_outlives_one_of_them,
+				 custom_options_are_kept,
+				 a_default_that_is_no_text_is_taken,
+				 a_file_has_a_name,
 				 deep_nesting_is_refused,
 				 truncated_descriptors_never_crash,
 				 a_closure_has_dependencies_first,
