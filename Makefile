@@ -537,7 +537,7 @@ MODULES := $(LAYERS) $(DAEMONS) ctl support
 
 OUR_SRC := $(foreach m,$(MODULES),$($(m)_SRC)) \
 	$(wildcard $(DAEMONS:%=services/%/main.c) services/console/ctl/main.c) \
-	$(UNIT_TESTS) $(TEST_PROGRAMS) $(FUZZ_SRC) $(CRASH_SRC)
+	$(UNIT_TESTS) $(TEST_PROGRAMS) $(FUZZ_SRC) $(CRASH_SRC) tests/mask/random.c
 obj = $(patsubst %.c,$(OBJ)/%.o,$(1))
 
 PB_C := $(PROTO_SRC:%.proto=$(GEN)/%.pb-c.c) $(WELL_KNOWN_SRC:%.proto=$(GEN)/%.pb-c.c) \
@@ -668,6 +668,15 @@ $(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
 $(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
+MASK_RANDOM := $(BIN)/tests/mask/random
+$(MASK_RANDOM): $(OBJ)/tests/mask/random.o $(OBJ)/tests/support/random_message.o \
+		$(OBJ)/tests/support/types.o $(CPP_ORACLE) \
+		$(LIB)/libreflect.a $(LIB)/libpb.a $(LIB)/libbase.a
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CXX) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lprotobuf $(LDLIBS)
+
 # Pools alone, so that little is to be instrumented.
 POOL_THREADS := $(BIN)/tests/thread/pool_threads
 $(POOL_THREADS): $(OBJ)/tests/unit/reflect/test_pool_threads.o $(OBJ)/tests/support/suite.o \
@@ -738,7 +747,7 @@ run: all
 .PHONY: test test-unit test-crash test-crash-all test-fsync-mutations test-link test-compat \
 	test-schema test-fuzz test-daemon test-docs
 test: ## unit tests, crashes, oracles (protoc, buf, ajv), fuzzing's inputs, end-to-end tests, README
-test: test-unit test-crash test-link test-compat test-schema test-fuzz \
+test: test-unit test-crash test-link test-mask test-compat test-schema test-fuzz \
 	test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
@@ -747,7 +756,7 @@ export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(LIBPROTOBUF) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(LIBPROTOBUF) $(MASK_RANDOM) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
@@ -772,6 +781,11 @@ test-compat: $(BIN)/tests/compat/findings
 test-link: ## which descriptors are taken, with protoc as the oracle (T=name runs one case)
 test-link: $(BIN)/tests/link/linker $(LIBPROTOBUF)
 	$(Q)$(PYTHON) tests/link/run.py $^ $(T)
+
+.PHONY: test-mask
+test-mask: ## random messages merged and pruned by random masks, with libprotobuf as the oracle
+test-mask: $(MASK_RANDOM)
+	$(Q)$< 200 1
 
 .PHONY: test-thread
 test-thread: ## pools read by many threads while one changes them, under ThreadSanitizer

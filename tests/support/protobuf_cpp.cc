@@ -101,3 +101,13 @@ extern "C" bool cpp_merge_masked(struct cpp_message *from, struct cpp_message *t
 						to->message.get());
 	return true;
 }
+
+extern "C" bool cpp_trim_masked(struct cpp_message *m, const void *mask, size_t size)
+{
+	pb::FieldMask paths;
+
+	if (!paths.ParseFromArray(mask, static_cast<int>(size)))
+		return false;
+	pb::util::FieldMaskUtil::TrimMessage(paths, m->message.get());
+	return true;
+}

@@ -37,6 +37,9 @@ const char *cpp_json(struct cpp_message *m, bool defaults, size_t *ret_size);
 bool cpp_merge_masked(struct cpp_message *from, struct cpp_message *to, const void *mask,
 		      size_t size);
 
+/* Leave in @m what @mask names, nothing else. */
+bool cpp_trim_masked(struct cpp_message *m, const void *mask, size_t size);
+
 #ifdef __cplusplus
 }
 #endif
