@@ -29,6 +29,7 @@ enum status collection_record_unpack(struct bytes data, struct arena *arena,
 		.indexed_count = c->n_indexed_fields,
 		.text_fields = (const char *const *)c->full_text_fields,
 		.text_count = c->n_full_text_fields,
+		.vector_field = c->vector ? c->vector->field : "",
 		.created_us = created_us(c->metadata),
 	};
 	return STATUS_OK;

@@ -17,6 +17,7 @@ struct collection_record {
 	const char *type; /* full message name; "": any */
 	const char *const *indexed_fields, *const *text_fields;
 	size_t indexed_count, text_count;
+	const char *vector_field; /* "": none */
 	int64_t created_us;
 };
 

@@ -68,6 +68,8 @@ enum status checking_collection(struct checking *c, const struct collection_reco
 		check_path(c, before, r->indexed_fields[i], "indexed");
 	for (size_t i = 0; i < r->text_count; i++)
 		check_path(c, before, r->text_fields[i], "full-text");
+	if (*r->vector_field)
+		check_path(c, before, r->vector_field, "vector");
 	return checking_values(c, &c->records, "COLLECTION_RECORDS", before,
 			       checking_made_us(r));
 }

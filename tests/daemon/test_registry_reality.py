@@ -2,7 +2,7 @@
 
 import grpc
 from collector_testing import (
-    Code, CollectorTest, collection_repo_pb2 as cr, collection_server_pb2 as cs, common_pb2,
+    Code, CollectorTest, collection_pb2, collection_repo_pb2 as cr, collection_server_pb2 as cs, common_pb2,
     error_details, error_details_pb2, eventually, protos, registry_pb2 as rg, worker_pb2 as wp)
 from google.protobuf import descriptor_pb2, json_format
 
@@ -123,6 +123,14 @@ class Reality(CollectorTest):
         found = self.front.records.Search(cs.SearchRequest(
             namespace=self.ns, collection_name="orders", full_text="door"))
         self.assertEqual(len(found.results), 2)
+
+    def test_a_vector_field(self):
+        self.put({"o.proto": "message Order { repeated float v = 1; string a = 2; }"})
+        user = self.collection("orders", vector=collection_pb2.VectorIndex(
+            field="v", dimensions=3))
+        self.assertEqual(self.asked({"o.proto": "message Order { string a = 2; }"}),
+                         {(INDEX, "t.v1.Order.v", user)})
+        self.assertEqual(self.asked({"o.proto": "message Order { repeated float v = 1; }"}), set())
 
     def test_what_it_is_made_of(self):
         """A type in another file changes; so does one that nobody uses."""
