@@ -215,6 +215,9 @@ static void setup(void)
 	pthread_mutex_init(&registry.mu, NULL);
 	pthread_cond_init(&registry.changed, NULL);
 	registry.set = STRBUF_INIT;
+	registry.version = registry.watched_from = 0;
+	registry.asked = registry.probed = registry.watched = 0;
+	registry.call = NULL;
 	registry.server = rpc_server_new(&(struct rpc_server_options){.name = "registry"});
 	rpc_server_add(registry.server, &registry.service.base, NULL);
 	ck_assert_int_eq(rpc_server_listen(registry.server, "127.0.0.1:0", &port, &err),

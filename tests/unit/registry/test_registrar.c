@@ -383,7 +383,8 @@ static enum status say_users(void *arg, const char *ns, uint64_t deadline_ns, st
 	return STATUS_OK;
 }
 
-static struct collection_record as = {.ns = "shop", .name = "as", .type = "t.A", .vector_field = ""};
+static struct collection_record as = {
+	.ns = "shop", .name = "as", .type = "t.A", .vector_field = ""};
 
 START_TEST(users_are_asked_and_believed)
 {
