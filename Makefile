@@ -807,6 +807,12 @@ test-corpus: ## 7,200 .proto files of Google's, of which test-daemon takes some
 test-corpus: all $(PY)/stamp
 	$(Q)COLLECTOR_CORPUS=whole $(PYTHON) tests/daemon/run.py corpus
 
+.PHONY: test-model
+test-model: ## random operations on a collection against a model: 50,000 (MODEL_SEED, MODEL_STEPS)
+test-model: export MODEL_STEPS := $(or $(MODEL_STEPS),50000)
+test-model: all $(PY)/stamp
+	$(Q)$(PYTHON) tests/daemon/run.py repo_model
+
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/docs/run.py README.md

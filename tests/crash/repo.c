@@ -91,6 +91,14 @@ static void write_records(struct world *w)
 	world_put_batch(w, "a", "b", "again", 4);
 }
 
+static void put_files(struct world *w)
+{
+	world_create(w, "a");
+	world_put_file(w, "a", "f/one", "first");
+	world_put_file(w, "a", "f/one", "second");
+	world_put_file(w, "a", "f/two", "third");
+}
+
 /* So much that SQLite moves the log into the database, and begins the log again. */
 static void write_much(struct world *w)
 {
@@ -108,6 +116,7 @@ static const struct scenario scenarios[] = {
 	{"the first start", {start, start}, 0},
 	{"CreateCollection, DeleteCollection", {create_collection, delete_and_create_again}, 0},
 	{"Create, Update, Delete, groups, Batch", {write_records, start}, 0},
+	{"PutFile", {put_files, start}, 0},
 	{"a checkpoint", {write_much}, 0},
 	{"killed at the first start, then the power fails",
 	 {create_collection, create_collection},
