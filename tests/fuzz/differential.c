@@ -56,6 +56,7 @@ static struct type *choose_type(uint8_t choice)
 struct occurrence {
 	struct wire_field field;
 	size_t order;
+	bool is_unknown_value; /* of a closed enum: those of a list are in no certain order */
 };
 
 static int compare_occurrences(const void *a, const void *b)
@@ -64,6 +65,8 @@ static int compare_occurrences(const void *a, const void *b)
 
 	if (x->field.number != y->field.number)
 		return x->field.number < y->field.number ? -1 : 1;
+	if (x->is_unknown_value && y->is_unknown_value && x->field.value != y->field.value)
+		return x->field.value < y->field.value ? -1 : 1;
 	return (x->order > y->order) - (x->order < y->order);
 }
 
@@ -106,6 +109,16 @@ static void add_field(const struct pool_message *m, const struct wire_field *f,
 	}
 }
 
+static bool is_unknown_value(const struct pool_message *m, const struct wire_field *f)
+{
+	const struct pool_field *known =
+		m ? pool_field_by_number(fuzz_pool(), m, f->number) : NULL;
+
+	return known && known->type_enum && known->type_enum->closed &&
+	       f->type == WIRE_VARINT &&
+	       !pool_enum_value_by_number(known->type_enum, (int32_t)f->value);
+}
+
 /*
  * @message with fields in the order of their numbers, at every level: unknown values
  * of closed enums are unknown fields, which the two libraries have in another order.
@@ -119,7 +132,7 @@ static void add_sorted(const struct pool_message *m, struct bytes message, struc
 
 	while (wire_next(&c, &f)) {
 		found = xreallocarray(found, count + 1, sizeof(*found));
-		found[count] = (struct occurrence){f, count};
+		found[count] = (struct occurrence){f, count, is_unknown_value(m, &f)};
 		count++;
 	}
 	if (count)
