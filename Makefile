@@ -282,12 +282,16 @@ REGISTRY_SRC := \
 
 REPO_SRC := \
 	services/repo/batch_rpc.c \
+	services/repo/builder.c \
 	services/repo/catalog.c \
+	services/repo/catalog_entry.c \
+	services/repo/catalog_modify.c \
 	services/repo/changes_store.c \
 	services/repo/collection.c \
 	services/repo/collection_rpc.c \
 	services/repo/condition_store.c \
 	services/repo/counters_store.c \
+	services/repo/describe_rpc.c \
 	services/repo/dir_rpc.c \
 	services/repo/directory.c \
 	services/repo/download_rpc.c \
@@ -306,6 +310,8 @@ REPO_SRC := \
 	services/repo/lease_rpc.c \
 	services/repo/lease_store.c \
 	services/repo/left_overs.c \
+	services/repo/modify_rpc.c \
+	services/repo/modify_store.c \
 	services/repo/page_token.c \
 	services/repo/parallel.c \
 	services/repo/query.c \
@@ -319,6 +325,7 @@ REPO_SRC := \
 	services/repo/schema_store.c \
 	services/repo/search_collections_rpc.c \
 	services/repo/search_rpc.c \
+	services/repo/shape_store.c \
 	services/repo/sqlite_store.c \
 	services/repo/text_store.c \
 	services/repo/types.c \

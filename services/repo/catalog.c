@@ -11,105 +11,14 @@
 #include "common/reflect/json_out.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
+#include "services/repo/builder.h"
+#include "services/repo/catalog_entry.h"
 #include "services/repo/directory.h"
 #include "services/repo/left_overs.h"
 #include "services/repo/query.h"
 
-/* Field numbers of collector.Collection. */
-enum {
-	FIELD_NAMESPACE = 1,
-	FIELD_NAME = 2,
-	FIELD_MESSAGE_TYPE = 3,
-	FIELD_MESSAGE_NAME = 2,
-	FIELD_INCARNATION = 102,
-	FIELD_SCHEMA_VERSION = 103,
-};
-
 #define CATALOG_TYPE        "collector.Collection"
 #define CATALOG_INCARNATION "catalog"
-
-enum entry_state { ENTRY_CREATING, ENTRY_READY, ENTRY_DELETED };
-
-struct entry {
-	struct collection collection; /* first; open only while is_open */
-	char *id;                     /* "<namespace>/<name>" */
-	enum entry_state state;
-	bool is_open;
-	unsigned refs; /* users, and one of the catalogue itself */
-	uint64_t last_used_ns;
-	pthread_mutex_t opening; /* held by who opens it */
-	struct entry *next_dead;
-};
-
-struct catalog {
-	char *directory;
-	struct catalog_options options; /* its directory is the one above */
-	struct writer *writer;
-	struct entry *self; /* system/collections */
-
-	pthread_mutex_t mu; /* the map, and of entries: state, is_open, refs, last_used_ns */
-	pthread_cond_t settled; /* an entry is not ENTRY_CREATING any more */
-	struct map entries;     /* id -> entry */
-	size_t open_count;
-	struct entry *dead; /* deleted and unused: to be swept */
-};
-
-/* ------------------------------------------------------------ entries */
-
-static char *text_field(struct bytes message, uint32_t number)
-{
-	struct bytes text = {NULL, 0};
-
-	(void)wire_find_bytes(message, number, &text);
-	return xstrndup(text.data ? (const char *)text.data : "", text.size);
-}
-
-static struct entry *entry_new(struct bytes definition)
-{
-	struct entry *e = xcalloc(1, sizeof(*e));
-	struct collection *c = &e->collection;
-
-	c->ns = text_field(definition, FIELD_NAMESPACE);
-	c->name = text_field(definition, FIELD_NAME);
-	c->incarnation = text_field(definition, FIELD_INCARNATION);
-	c->definition = bytes_of(xmemdup(definition.data, definition.size), definition.size);
-	e->id = xasprintf("%s/%s", c->ns, c->name);
-	e->refs = 1;
-	pthread_mutex_init(&e->opening, NULL);
-	return e;
-}
-
-static void entry_free(struct entry *e)
-{
-	struct collection *c = &e->collection;
-
-	free((char *)c->ns);
-	free((char *)c->name);
-	free((char *)c->incarnation);
-	free((uint8_t *)c->definition.data);
-	free(e->id);
-	pthread_mutex_destroy(&e->opening);
-	free(e);
-}
-
-static char *directory_of(const struct catalog *catalog, const struct collection *c)
-{
-	return xasprintf("%s/ns/%s/%s/%s", catalog->directory, c->ns, c->name, c->incarnation);
-}
-
-static enum status open_entry(struct catalog *catalog, struct entry *e, struct error *err)
-{
-	struct collection *c = &e->collection;
-	AUTO_FREE char *directory = directory_of(catalog, c);
-	enum status status = collection_open(c, directory, catalog->options.types,
-					     catalog->options.vectors, err);
-
-	if (status != STATUS_OK)
-		return status;
-	store_retain(c->store, &catalog->options.retention);
-	writer_bind(catalog->writer, &c->queue, c->store, c->incarnation);
-	return STATUS_OK;
-}
 
 /* ------------------------------------------------------------ using them */
 
@@ -139,8 +48,6 @@ static struct entry *pick_victim(struct catalog *catalog)
 	return victim;
 }
 
-static void release_entry(struct catalog *catalog, struct entry *e);
-
 static bool close_one_beyond_limit(struct catalog *catalog)
 {
 	struct entry *victim;
@@ -152,11 +59,11 @@ static bool close_one_beyond_limit(struct catalog *catalog)
 		return false;
 	collection_close(&victim->collection);
 	pthread_mutex_unlock(&victim->opening);
-	release_entry(catalog, victim);
+	entry_release(catalog, victim);
 	return true;
 }
 
-static struct entry *find_ready(struct catalog *catalog, const char *ns, const char *name)
+struct entry *catalog_find(struct catalog *catalog, const char *ns, const char *name)
 {
 	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
 	struct entry *e = map_get(&catalog->entries, id);
@@ -171,7 +78,7 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 	bool is_open, opened = false;
 
 	pthread_mutex_lock(&catalog->mu);
-	struct entry *e = find_ready(catalog, ns, name);
+	struct entry *e = catalog_find(catalog, ns, name);
 	if (e) {
 		e->refs++;
 		e->last_used_ns = clock_monotonic_ns();
@@ -184,7 +91,7 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 	if (!is_open) {
 		pthread_mutex_lock(&e->opening);
 		if (!e->is_open)
-			status = open_entry(catalog, e, err);
+			status = entry_open(catalog, e, err);
 		pthread_mutex_lock(&catalog->mu);
 		opened = status == STATUS_OK && !e->is_open;
 		if (opened) {
@@ -195,7 +102,7 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 		pthread_mutex_unlock(&e->opening);
 	}
 	if (status != STATUS_OK) {
-		release_entry(catalog, e);
+		entry_release(catalog, e);
 		return status;
 	}
 	while (opened && close_one_beyond_limit(catalog)) {
@@ -208,7 +115,7 @@ struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
 				       const char *name)
 {
 	pthread_mutex_lock(&catalog->mu);
-	struct entry *e = find_ready(catalog, ns, name);
+	struct entry *e = catalog_find(catalog, ns, name);
 	if (e && e->is_open) {
 		e->refs++;
 		e->last_used_ns = clock_monotonic_ns();
@@ -219,14 +126,24 @@ struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
 	return e ? &e->collection : NULL;
 }
 
-static void release_entry(struct catalog *catalog, struct entry *e)
+void entry_release(struct catalog *catalog, struct entry *e)
 {
+	struct entry *successor = NULL;
+
 	pthread_mutex_lock(&catalog->mu);
-	if (--e->refs == 0) {
+	if (--e->refs == 0 && e->successor) {
+		successor = e->successor;
+	} else if (e->refs == 0) {
 		e->next_dead = catalog->dead;
 		catalog->dead = e;
 	}
 	pthread_mutex_unlock(&catalog->mu);
+	if (!successor)
+		return;
+	/* What was open is the successor's now. */
+	collection_forget_type(&e->collection);
+	entry_free(e);
+	entry_release(catalog, successor);
 }
 
 void catalog_hold(struct catalog *catalog, struct collection *collection)
@@ -239,7 +156,7 @@ void catalog_hold(struct catalog *catalog, struct collection *collection)
 void catalog_release(struct catalog *catalog, struct collection *collection)
 {
 	/* The collection is the entry's first member. */
-	release_entry(catalog, (struct entry *)collection);
+	entry_release(catalog, (struct entry *)collection);
 }
 
 /* Close and remove what was deleted and is not used any more. */
@@ -254,7 +171,7 @@ static void sweep(struct catalog *catalog)
 		catalog->open_count -= e->is_open;
 	pthread_mutex_unlock(&catalog->mu);
 	for (struct entry *e = dead; e; e = next) {
-		AUTO_FREE char *directory = directory_of(catalog, &e->collection);
+		AUTO_FREE char *directory = entry_directory(catalog, &e->collection);
 
 		next = e->next_dead;
 		if (e->is_open)
@@ -266,14 +183,14 @@ static void sweep(struct catalog *catalog)
 
 /* ------------------------------------------------------------ create and delete */
 
-static enum status write_record(struct catalog *catalog, const struct entry *e, bool is_delete,
-				uint64_t now_us, struct error *err)
+enum status entry_record(struct catalog *catalog, const struct entry *e,
+			 enum entry_change change, uint64_t now_us, struct error *err)
 {
 	struct collection *self = &catalog->self->collection;
 	AUTO_STRBUF doc = STRBUF_INIT;
 	struct store_write w = {
-		.is_delete = is_delete,
-		.expectation = is_delete ? STORE_MUST_EXIST : STORE_MUST_NOT_EXIST,
+		.is_delete = change == ENTRY_GOES,
+		.expectation = change == ENTRY_COMES ? STORE_MUST_NOT_EXIST : STORE_MUST_EXIST,
 		.id = e->id,
 		.proto = e->collection.definition,
 		.now_us = now_us,
@@ -295,7 +212,7 @@ static enum status make_files(struct catalog *catalog, const struct collection *
 		xasprintf("%s/staging/%s", catalog->directory, c->incarnation);
 	AUTO_FREE char *ns = xasprintf("%s/ns/%s", catalog->directory, c->ns);
 	AUTO_FREE char *parent = xasprintf("%s/%s", ns, c->name);
-	AUTO_FREE char *directory = directory_of(catalog, c);
+	AUTO_FREE char *directory = entry_directory(catalog, c);
 	enum status status = directory_make_scratch(staging, err);
 
 	if (status == STATUS_OK)
@@ -353,13 +270,13 @@ enum status catalog_create(struct catalog *catalog, const struct store_definitio
 	}
 	status = make_files(catalog, &e->collection, definition, err);
 	if (status == STATUS_OK)
-		status = write_record(catalog, e, false, definition->created_us, err);
+		status = entry_record(catalog, e, ENTRY_COMES, definition->created_us, err);
 	if (status == STATUS_OK) {
 		set_state(catalog, e, ENTRY_READY);
 		return STATUS_OK;
 	}
 	set_state(catalog, e, ENTRY_DELETED);
-	release_entry(catalog, e);
+	entry_release(catalog, e);
 	sweep(catalog);
 	return status;
 }
@@ -370,22 +287,28 @@ enum status catalog_delete(struct catalog *catalog, const char *ns, const char *
 	struct store_sizes sizes;
 	struct collection *c;
 	struct entry *e;
-	enum status status = catalog_acquire(catalog, ns, name, &c, err);
+	enum status status;
 
-	if (status != STATUS_OK)
+	/* It is not replaced meanwhile. */
+	pthread_mutex_lock(&catalog->changes);
+	status = catalog_acquire(catalog, ns, name, &c, err);
+	if (status != STATUS_OK) {
+		pthread_mutex_unlock(&catalog->changes);
 		return status;
+	}
 	e = (struct entry *)c;
 	status = store_measure(c->store, &sizes, err);
 	if (status == STATUS_OK)
-		status = write_record(catalog, e, true, now_us, err);
+		status = entry_record(catalog, e, ENTRY_GOES, now_us, err);
 	if (status == STATUS_OK) {
 		set_state(catalog, e, ENTRY_DELETED);
 		*ret_records = sizes.record_count;
 		if (catalog->options.notify)
 			catalog->options.notify(catalog->options.notify_arg, c->incarnation);
-		release_entry(catalog, e); /* the catalogue's own */
+		entry_release(catalog, e); /* the catalogue's own */
 	}
-	release_entry(catalog, e);
+	pthread_mutex_unlock(&catalog->changes);
+	entry_release(catalog, e);
 	sweep(catalog);
 	return status;
 }
@@ -453,7 +376,7 @@ static enum status open_self(struct catalog *catalog, struct error *err)
 	catalog->self = entry_new(bytes_of(definition.buf, definition.len));
 	map_put(&catalog->entries, catalog->self->id, catalog->self);
 	catalog->self->state = ENTRY_READY;
-	AUTO_FREE char *directory = directory_of(catalog, &catalog->self->collection);
+	AUTO_FREE char *directory = entry_directory(catalog, &catalog->self->collection);
 	if (access(directory, F_OK) != 0) {
 		const struct store_definition d = {
 			.definition = catalog->self->collection.definition,
@@ -466,13 +389,13 @@ static enum status open_self(struct catalog *catalog, struct error *err)
 		status = directory_make(directory, err); /* its move may not be synced */
 	}
 	if (status == STATUS_OK)
-		status = open_entry(catalog, catalog->self, err);
+		status = entry_open(catalog, catalog->self, err);
 	if (status != STATUS_OK)
 		return status;
 	catalog->self->is_open = true;
 	catalog->open_count++;
 	/* Not only when it is new: a crash may have come in between. */
-	status = write_record(catalog, catalog->self, false, clock_unix_us(), err);
+	status = entry_record(catalog, catalog->self, ENTRY_COMES, clock_unix_us(), err);
 	return status == STATUS_ALREADY_EXISTS ? STATUS_OK : status;
 }
 
@@ -485,6 +408,8 @@ static bool load_record(void *arg, const struct store_record *record)
 
 		e->state = ENTRY_READY;
 		map_put(&catalog->entries, e->id, e);
+		if (entry_is_building(e))
+			builder_add(catalog->builder, e->collection.ns, e->collection.name);
 	}
 	return true;
 }
@@ -526,11 +451,13 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 	enum status status;
 
 	pthread_mutex_init(&catalog->mu, NULL);
+	pthread_mutex_init(&catalog->changes, NULL);
 	pthread_cond_init(&catalog->settled, NULL);
 	catalog->directory = xstrdup(options->directory);
 	catalog->options = *options;
 	catalog->writer = writer_new(options->writer_threads);
 	writer_on_commit(catalog->writer, options->notify, options->notify_arg);
+	catalog->builder = builder_new(catalog);
 	status = directory_make(ns, err);
 	directory_remove(staging); /* what the last process was making */
 	if (status == STATUS_OK)
@@ -544,6 +471,7 @@ enum status catalog_open(const struct catalog_options *options, struct catalog *
 		return status;
 	}
 	left_overs_remove(catalog->directory, is_current, catalog);
+	builder_start(catalog->builder);
 	*ret_catalog = catalog;
 	return STATUS_OK;
 }
@@ -552,6 +480,7 @@ void catalog_close(struct catalog *catalog)
 {
 	if (!catalog)
 		return;
+	builder_free(catalog->builder);
 	writer_free(catalog->writer);
 	sweep(catalog);
 	map_for_each (&catalog->entries, slot) {
@@ -564,6 +493,7 @@ void catalog_close(struct catalog *catalog)
 	map_release(&catalog->entries, NULL);
 	pthread_cond_destroy(&catalog->settled);
 	pthread_mutex_destroy(&catalog->mu);
+	pthread_mutex_destroy(&catalog->changes);
 	free(catalog->directory);
 	free(catalog);
 }

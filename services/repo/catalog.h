@@ -76,6 +76,19 @@ enum status catalog_create(struct catalog *catalog, const struct store_definitio
 enum status catalog_delete(struct catalog *catalog, const char *ns, const char *name,
 			   uint64_t now_us, int64_t *ret_records, struct error *err) MUST_CHECK;
 
+/*
+ * Change what a collection is. Who has it keeps what it was until catalog_release(); the
+ * store is the same. What is to be built is built in the background.
+ * NOT_FOUND: there is none. FAILED_PRECONDITION: the last change is still being built.
+ */
+enum status catalog_modify(struct catalog *catalog, const char *ns, const char *name,
+			   struct store_modify *modify, uint64_t now_us,
+			   struct error *err) MUST_CHECK;
+
+/* Take what the store of a collection has become; nothing when it is gone. */
+enum status catalog_refresh(struct catalog *catalog, const char *ns, const char *name,
+			    struct error *err) MUST_CHECK;
+
 struct catalog_item {
 	const char *ns, *name;
 	struct bytes definition;

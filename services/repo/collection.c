@@ -34,7 +34,34 @@ static enum status find_vector(struct collection *c, const struct store_definiti
 	return status;
 }
 
-static enum status load_type(struct collection *c, struct types *types, struct error *err)
+static enum status load_type(struct collection *c, struct types *types,
+			     const struct store_definition *stored, struct arena *arena,
+			     struct error *err)
+{
+	enum status status = STATUS_OK;
+
+	c->types = types;
+	if (!*stored->message_name)
+		types_dynamic(types, &c->type);
+	else
+		status = types_load(types, stored->descriptor_set, stored->message_name,
+				    &c->type, err);
+	/* It is in @arena. */
+	c->type.descriptor_set = (struct bytes){NULL, 0};
+	if (status == STATUS_OK)
+		status = find_vector(c, stored, arena, err);
+	if (status != STATUS_OK)
+		return status;
+	c->message_name = xstrdup(stored->message_name);
+	c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored->message_name);
+	c->has_text = stored->has_text;
+	c->schema_version = stored->schema_version;
+	c->may_hold_any = types_may_hold_any(c->type.message);
+	return STATUS_OK;
+}
+
+enum status collection_load(struct collection *c, struct types *types,
+			    struct bytes *ret_definition, struct error *err)
 {
 	struct store_definition stored;
 	struct arena arena;
@@ -43,18 +70,22 @@ static enum status load_type(struct collection *c, struct types *types, struct e
 	arena_init(&arena, 0);
 	status = store_load(c->store, &arena, &stored, err);
 	if (status == STATUS_OK)
-		status = types_load(types, stored.descriptor_set, stored.message_name, &c->type,
-				    err);
+		status = load_type(c, types, &stored, &arena, err);
 	if (status == STATUS_OK)
-		status = find_vector(c, &stored, &arena, err);
-	if (status == STATUS_OK) {
-		c->message_name = xstrdup(stored.message_name);
-		c->type_url = xasprintf(USUAL_URL_PREFIX "%s", stored.message_name);
-		c->has_text = stored.has_text;
-		c->may_hold_any = types_may_hold_any(c->type.message);
-	}
+		*ret_definition =
+			bytes_of(xmemdup(stored.definition.data, stored.definition.size),
+				 stored.definition.size);
 	arena_release(&arena);
 	return status;
+}
+
+void collection_forget_type(struct collection *c)
+{
+	pool_unref(c->type.pool);
+	free((char *)c->message_name);
+	free((char *)c->type_url);
+	c->message_name = c->type_url = NULL;
+	c->type = (struct type){0};
 }
 
 /* ------------------------------------------------------------ files */
@@ -88,8 +119,10 @@ static enum status clean_files(struct collection *c, struct error *err)
 /* ------------------------------------------------------------ life */
 
 enum status collection_open(struct collection *c, const char *directory, struct types *types,
-			    struct vector_cache *vectors, struct error *err)
+			    struct vector_cache *vectors, struct bytes *ret_definition,
+			    struct error *err)
 {
+	struct bytes definition = {NULL, 0};
 	enum status status = store_open(directory, &c->store, err);
 
 	if (status != STATUS_OK)
@@ -97,12 +130,15 @@ enum status collection_open(struct collection *c, const char *directory, struct 
 	if (vectors)
 		store_use_vector_cache(c->store, vectors);
 	c->files = files_new(directory);
-	c->types = types;
-	status = load_type(c, types, err);
+	status = collection_load(c, types, &definition, err);
 	if (status == STATUS_OK)
 		status = clean_files(c, err);
-	if (status != STATUS_OK)
-		collection_close(c);
+	if (status == STATUS_OK) {
+		*ret_definition = definition;
+		return STATUS_OK;
+	}
+	free((uint8_t *)definition.data);
+	collection_close(c);
 	return status;
 }
 
@@ -110,11 +146,7 @@ void collection_close(struct collection *c)
 {
 	store_close(c->store);
 	files_free(c->files);
-	pool_unref(c->type.pool);
-	free((char *)c->message_name);
-	free((char *)c->type_url);
+	collection_forget_type(c);
 	c->store = NULL;
 	c->files = NULL;
-	c->message_name = c->type_url = NULL;
-	c->type = (struct type){0};
 }

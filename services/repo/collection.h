@@ -28,6 +28,7 @@ struct collection {
 	bool may_hold_any;   /* records may hold an Any */
 	struct types *types; /* borrowed */
 	bool has_text;
+	int64_t schema_version;     /* of the type, from 1 */
 	struct vector_field vector; /* depth 0: its records have none */
 	struct store *store;
 	struct files *files;
@@ -35,9 +36,21 @@ struct collection {
 	bool files_are_clean; /* what an earlier process left over is removed */
 };
 
-/* Open what is in @directory; @vectors must outlive it. */
+/*
+ * Open what is in @directory; @vectors must outlive it. *ret_definition is what the store says
+ * it is, owned by the caller.
+ */
 enum status collection_open(struct collection *c, const char *directory, struct types *types,
-			    struct vector_cache *vectors, struct error *err) MUST_CHECK;
+			    struct vector_cache *vectors, struct bytes *ret_definition,
+			    struct error *err) MUST_CHECK;
 void collection_close(struct collection *c);
+
+/*
+ * Only what the store says of type and definition, which is owned; the store is open. What
+ * was there before is not freed.
+ */
+enum status collection_load(struct collection *c, struct types *types,
+			    struct bytes *ret_definition, struct error *err) MUST_CHECK;
+void collection_forget_type(struct collection *c);
 
 #endif

@@ -12,11 +12,10 @@
 #include "services/repo/files_rpc.h"
 #include "services/repo/invoke_rpc.h"
 #include "services/repo/lease_rpc.h"
+#include "services/repo/modify_rpc.h"
 #include "services/repo/read_rpc.h"
 #include "services/repo/watch_rpc.h"
 #include "services/repo/write_rpc.h"
-
-enum { MAX_INDEXED_FIELDS = 32, MAX_TEXT_FIELDS = 64, MAX_COLLECTION_LABELS = 64 };
 
 enum status definition_of(const struct repo *repo, struct bytes definition, struct arena *arena,
 			  Collector__Collection **ret, struct error *err)
@@ -41,7 +40,7 @@ struct plan {
 };
 
 /* Or else it takes records of any type. */
-static bool has_type(const Collector__Collection *c)
+bool definition_has_type(const Collector__Collection *c)
 {
 	return c->message_type && *c->message_type->message_name;
 }
@@ -60,7 +59,7 @@ static enum status check_request(const Collector__Collection *c, void *call,
 		status = repo_check(call, c->namespace_, NULL, ACCESS_WRITE, ret_ns, err);
 	if (status != STATUS_OK)
 		return status;
-	if (has_type(c))
+	if (definition_has_type(c))
 		status = names_check_symbol(c->message_type->message_name,
 					    "collection.message_type.message_name", err);
 	if (status == STATUS_OK && c->message_type)
@@ -72,10 +71,9 @@ static enum status check_request(const Collector__Collection *c, void *call,
 	return status;
 }
 
-/* Resolve the paths that a request names; each must lead to a single value, or to text. */
-static enum status resolve_paths(const struct type *type, char *const *names, size_t count,
-				 bool is_text, const char *field, struct arena *arena,
-				 const struct search_path *const **ret, struct error *err)
+enum status resolve_paths(const struct type *type, char *const *names, size_t count,
+			  bool is_text, const char *field, struct arena *arena,
+			  const struct search_path *const **ret, struct error *err)
 {
 	const struct search_path **paths = arena_alloc(arena, (count + 1) * sizeof(*paths));
 
@@ -118,7 +116,7 @@ static struct bytes stored_definition(const Collector__Collection *asked, const 
 	}
 	metadata->created_at = metadata->updated_at = timestamp_of(arena, now_us);
 	random_uuid7(now_us / 1000, incarnation);
-	if (has_type(asked)) {
+	if (definition_has_type(asked)) {
 		type = arena_memdup(arena, asked->message_type, sizeof(*asked->message_type));
 		type->namespace_ = (char *)ns;
 	}
@@ -185,7 +183,7 @@ static enum status make_plan(struct repo *repo, const Collector__Collection *c, 
 	if (c->n_full_text_fields > MAX_TEXT_FIELDS)
 		return error_field(err, "collection.full_text_fields", "more than %d",
 				   MAX_TEXT_FIELDS);
-	if (has_type(c))
+	if (definition_has_type(c))
 		status = types_find(repo->types, plan->ns, c->message_type->message_name, call,
 				    arena, &plan->type, err);
 	else
@@ -193,7 +191,7 @@ static enum status make_plan(struct repo *repo, const Collector__Collection *c, 
 	if (status != STATUS_OK)
 		return status;
 	d->created_us = clock_unix_us();
-	d->message_name = has_type(c) ? c->message_type->message_name : "";
+	d->message_name = definition_has_type(c) ? c->message_type->message_name : "";
 	d->descriptor_set = plan->type.descriptor_set;
 	d->indexed_count = c->n_indexed_fields;
 	d->has_text = !c->full_text_disabled;
@@ -301,7 +299,8 @@ static bool is_wanted(const Collector__Collection *c, const Collector__DiscoverR
 	const Collector__MessageTypeRef *type = r->message_type_filter;
 
 	if (type && *type->message_name &&
-	    (!has_type(c) || strcmp(type->message_name, c->message_type->message_name) != 0))
+	    (!definition_has_type(c) ||
+	     strcmp(type->message_name, c->message_type->message_name) != 0))
 		return false;
 	return has_labels(c, r);
 }
@@ -463,6 +462,7 @@ const Collector__CollectionService_Service record_methods = {
 	.batch = repo_batch,
 	.describe = repo_describe,
 	.meta = repo_meta,
+	.modify = repo_modify,
 	.invoke = repo_invoke,
 	.call = repo_invoke,
 	.watch = repo_watch,

@@ -109,13 +109,14 @@ static void render_position(struct rendering *r, const struct query *q)
 	strbuf_addch(&r->sql, ')');
 }
 
-static bool is_indexed(const struct store *store, const struct search_path *path)
+bool store_has_index(const struct store *store, const struct search_path *path)
 {
 	AUTO_STRBUF expression = STRBUF_INIT;
 
 	render_path(path, &expression);
-	for (size_t i = 0; i < store->indexed_count; i++)
-		if (!strcmp(store->indexed[i], strbuf_str(&expression)))
+	const struct store_indexes *indexes = atomic_load(&store->indexes);
+	for (size_t i = 0; i < indexes->count; i++)
+		if (!strcmp(indexes->expressions[i], strbuf_str(&expression)))
 			return true;
 	return false;
 }
@@ -128,7 +129,7 @@ static bool node_has_index(const struct store *store, const struct query_node *n
 
 	if (node->join == QUERY_CONDITION)
 		return c->op != QUERY_NOT_EQUALS && c->op != QUERY_CONTAINS &&
-		       c->op != QUERY_NOT_EXISTS && is_indexed(store, &c->path);
+		       c->op != QUERY_NOT_EXISTS && store_has_index(store, &c->path);
 	for (const struct query_node *n = node->first; n; n = n->next) {
 		const bool has = node_has_index(store, n);
 

@@ -86,6 +86,19 @@ Google__Protobuf__Timestamp *timestamp_of(struct arena *arena, uint64_t unix_us)
 enum status definition_of(const struct repo *repo, struct bytes definition, struct arena *arena,
 			  Collector__Collection **ret, struct error *err) MUST_CHECK;
 
+/* A collection of one type; else it takes records of any. */
+bool definition_has_type(const Collector__Collection *c);
+
+/*
+ * Resolve the paths that a request names; each must lead to a single value, or to text. They
+ * are in @arena. INVALID_ARGUMENT blaming @field.
+ */
+enum status resolve_paths(const struct type *type, char *const *names, size_t count,
+			  bool is_text, const char *field, struct arena *arena,
+			  const struct search_path *const **ret, struct error *err) MUST_CHECK;
+
+enum { MAX_INDEXED_FIELDS = 32, MAX_TEXT_FIELDS = 64, MAX_COLLECTION_LABELS = 64 };
+
 /* ------------------------------------------------------------ filters */
 
 /* List's filter: {"path": value} and {"path": {"op": value}}. @filter may be NULL. */

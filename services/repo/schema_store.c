@@ -63,24 +63,29 @@ static const char *const steps[] = {
 	" ('vector_dimensions', 0), ('vector_metric', 0), ('quota_records', 0),"
 	" ('quota_record_bytes', 0), ('quota_files', 0), ('quota_file_bytes', 0);"
 	"INSERT INTO meta SELECT 'record_bytes', coalesce(sum(length(proto)), 0) FROM records;",
+	/* What a change of the definition has still to build; and what `text` is made of. */
+	"CREATE TABLE builds (step INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
+	" detail TEXT NOT NULL, position INTEGER NOT NULL, last INTEGER NOT NULL);"
+	"INSERT INTO meta VALUES ('text_view', '" TEXT_FIRST_VIEW "');",
 };
 enum { STEP_COUNT = sizeof(steps) / sizeof(steps[0]), FORM = 1 + STEP_COUNT };
 
 /* ------------------------------------------------------------ create */
 
-void render_text_schema(const struct store_definition *d, struct strbuf *sql)
+void render_text_schema(const char *table, const char *view,
+			const struct search_path *const *paths, size_t count,
+			struct strbuf *sql)
 {
-	strbuf_addstr(sql,
-		      "CREATE VIEW text_content (rid, body) AS SELECT rid, collector_text(");
-	for (size_t i = 0; i < d->text_count; i++) {
+	strbuf_addf(sql, "CREATE VIEW %s (rid, body) AS SELECT rid, collector_text(", view);
+	for (size_t i = 0; i < count; i++) {
 		strbuf_addstr(sql, i ? ", " : "");
-		render_path(d->text[i], sql);
+		render_path(paths[i], sql);
 	}
-	strbuf_addstr(sql, d->text_count ? "" : "doc");
-	strbuf_addstr(sql,
-		      ") FROM records;"
-		      "CREATE VIRTUAL TABLE text USING fts5(body, content = 'text_content',"
-		      " content_rowid = 'rid', tokenize = 'porter unicode61');");
+	strbuf_addf(sql,
+		    "%s) FROM records;"
+		    "CREATE VIRTUAL TABLE %s USING fts5(body, content = '%s',"
+		    " content_rowid = 'rid', tokenize = 'porter unicode61');",
+		    count ? "" : "doc", table, view);
 }
 
 static enum status insert_definition(struct database *db, const struct store_definition *d,
@@ -149,7 +154,7 @@ static enum status fill(struct database *db, const struct store_definition *d,
 		strbuf_addstr(&sql, ");");
 	}
 	if (d->has_text)
-		render_text_schema(d, &sql);
+		render_text_schema("text", TEXT_FIRST_VIEW, d->text, d->text_count, &sql);
 	if (status == STATUS_OK)
 		status = database_exec(db, strbuf_str(&sql), err);
 	if (status == STATUS_OK)

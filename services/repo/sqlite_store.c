@@ -66,13 +66,11 @@ enum status read_number(struct database *db, const char *sql, int64_t *ret, stru
 
 static enum status read_settings(struct store *s, struct error *err)
 {
-	int64_t has_text = 0, dimensions = 0, metric = 0;
+	int64_t dimensions = 0, metric = 0;
 	const struct {
 		const char *key;
 		int64_t *value;
 	} all[] = {
-		{"schema_version", &s->schema_version},
-		{"has_text", &has_text},
 		{"vector_dimensions", &dimensions},
 		{"vector_metric", &metric},
 		{"quota_records", &s->quota.records},
@@ -84,39 +82,8 @@ static enum status read_settings(struct store *s, struct error *err)
 
 	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
 		status = read_counter(s->writer, all[i].key, all[i].value, err);
-	s->has_text = has_text != 0;
 	s->vector_dimensions = (size_t)dimensions;
 	s->vector_metric = (enum vector_metric)metric;
-	return status;
-}
-
-/* The expressions out of "CREATE INDEX field_0 ON records (<expression>)". */
-static enum status read_indexes(struct store *s, struct error *err)
-{
-	static const char before[] = "ON records (";
-	sqlite3_stmt *stmt;
-	enum status status = database_prepare(
-		s->writer,
-		"SELECT sql FROM sqlite_schema WHERE type = 'index' AND name LIKE 'field\\_%'"
-		" ESCAPE '\\' ORDER BY name",
-		&stmt, err);
-	int code;
-
-	if (status != STATUS_OK)
-		return status;
-	while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		const char *sql = column_text(stmt, 0), *at = strstr(sql, before);
-
-		if (!at)
-			continue;
-		at += sizeof(before) - 1;
-		s->indexed =
-			xreallocarray(s->indexed, s->indexed_count + 1, sizeof(*s->indexed));
-		s->indexed[s->indexed_count++] = xstrndup(at, strlen(at) - 1);
-	}
-	if (code != SQLITE_DONE)
-		status = database_error(s->writer, code, err);
-	database_reset(stmt);
 	return status;
 }
 
@@ -166,6 +133,8 @@ enum status store_open(const char *directory, struct store **ret_store, struct e
 	if (status == STATUS_OK)
 		status = read_settings(s, err);
 	if (status == STATUS_OK)
+		status = read_shape(s, err);
+	if (status == STATUS_OK)
 		status = read_indexes(s, err);
 	if (status != STATUS_OK) {
 		store_close(s);
@@ -196,45 +165,52 @@ void store_close(struct store *s)
 	/* Last, so that it is the one to move the log into the database. */
 	database_close(s->writer);
 	pthread_mutex_destroy(&s->mu);
-	for (size_t i = 0; i < s->indexed_count; i++)
-		free(s->indexed[i]);
-	free(s->indexed);
+	forget_shape(s);
 	free(s->path);
 	free(s);
+}
+
+static struct bytes copy_column(sqlite3_stmt *stmt, int i, struct arena *arena)
+{
+	const struct bytes data = column_bytes(stmt, i);
+
+	return bytes_of(arena_memdup(arena, data.data, data.size), data.size);
 }
 
 enum status store_load(struct store *s, struct arena *arena, struct store_definition *ret,
 		       struct error *err)
 {
-	static const char sql[] = "SELECT m.value, v.message_name, v.descriptor_set"
+	static const char sql[] = "SELECT m.value, v.message_name, v.descriptor_set, v.version,"
+				  " (SELECT value FROM meta WHERE key = 'has_text')"
 				  " FROM meta m, schema_versions v WHERE m.key = 'definition'"
 				  " ORDER BY v.version DESC LIMIT 1";
+	struct store_reader *r;
 	sqlite3_stmt *stmt;
-	enum status status = database_prepare(s->writer, sql, &stmt, err);
+	enum status status = store_take_reader(s, &r, err);
 
 	if (status != STATUS_OK)
 		return status;
-	int code = sqlite3_step(stmt);
-	if (code == SQLITE_ROW) {
-		struct bytes definition = column_bytes(stmt, 0), set = column_bytes(stmt, 2);
+	status = database_prepare(r->db, sql, &stmt, err);
+	if (status == STATUS_OK) {
+		int code = sqlite3_step(stmt);
 
-		*ret = (struct store_definition){
-			.definition =
-				bytes_of(arena_memdup(arena, definition.data, definition.size),
-					 definition.size),
-			.message_name = arena_strdup(arena, column_text(stmt, 1)),
-			.descriptor_set =
-				bytes_of(arena_memdup(arena, set.data, set.size), set.size),
-			.has_text = s->has_text,
-			.vector_dimensions = s->vector_dimensions,
-			.vector_metric = s->vector_metric,
-		};
-	} else {
-		status = code == SQLITE_DONE
-				 ? error_set(err, STATUS_DATA_LOSS, "the definition is missing")
-				 : database_error(s->writer, code, err);
+		if (code == SQLITE_ROW)
+			*ret = (struct store_definition){
+				.definition = copy_column(stmt, 0, arena),
+				.message_name = arena_strdup(arena, column_text(stmt, 1)),
+				.descriptor_set = copy_column(stmt, 2, arena),
+				.schema_version = sqlite3_column_int64(stmt, 3),
+				.has_text = sqlite3_column_int(stmt, 4) != 0,
+				.vector_dimensions = s->vector_dimensions,
+				.vector_metric = s->vector_metric,
+			};
+		else
+			status = code == SQLITE_DONE ? error_set(err, STATUS_DATA_LOSS,
+								 "the definition is missing")
+						     : database_error(r->db, code, err);
+		database_reset(stmt);
 	}
-	database_reset(stmt);
+	store_give_reader(s, r);
 	return status;
 }
 

@@ -52,6 +52,7 @@ struct store_definition {
 	enum vector_metric vector_metric;
 	struct store_quota quota;
 	uint64_t created_us;
+	int64_t schema_version; /* told by store_load() */
 };
 
 /*
@@ -75,7 +76,10 @@ void store_close(struct store *store);
 /* Vectors that were read are kept in @cache, which must outlive the store. */
 void store_use_vector_cache(struct store *store, struct vector_cache *cache);
 
-/* Only definition, descriptor_set, message_name, has_text and vector_... are set; in @arena. */
+/*
+ * Only definition, descriptor_set, message_name, has_text, schema_version and vector_... are
+ * set; in @arena.
+ */
 enum status store_load(struct store *store, struct arena *arena, struct store_definition *ret,
 		       struct error *err) MUST_CHECK;
 
@@ -146,7 +150,8 @@ struct store_write {
 	store_merge *merge;   /* NULL: proto and doc replace what is there */
 	struct bytes labels;  /* as labels_end() made them; empty: as they are */
 	enum store_labels labels_mode;
-	const char *data_uri; /* NULL: as it is */
+	const char *data_uri;   /* NULL: as it is */
+	int64_t schema_version; /* of the type that the doc was made with; 0: the last */
 	uint64_t now_us;
 	void *arg; /* the caller's */
 
@@ -303,6 +308,65 @@ enum status store_list_files(struct store_reader *reader, const struct store_fil
 /* Every blob that has a row. Only while nobody writes. */
 enum status store_list_blobs(struct store *store, void (*each)(void *arg, const char *blob),
 			     void *arg, struct error *err) MUST_CHECK;
+
+/* ------------------------------------------------------------ changing what it is */
+
+/* What is not set stays. FAILED_PRECONDITION: the last change is still being built. */
+struct store_modify {
+	struct bytes definition;          /* once all is done */
+	struct bytes building_definition; /* until then */
+	bool sets_indexed, sets_text;
+	const struct search_path *const *indexed;
+	size_t indexed_count;
+	bool has_text;
+	const struct search_path *const *text;
+	size_t text_count;
+	/* A new version of the type: its number; NULL: none. */
+	const char *message_name;
+	struct bytes descriptor_set;
+	int64_t schema_version;
+
+	bool is_building; /* there is something to build: store_build() */
+};
+
+/* Its operands are a struct store_modify. */
+store_operation store_modify;
+
+/* One part of what is to be built; to be called until it is done. */
+struct store_build {
+	/* Appends the record as a document. False: it cannot be made one. */
+	bool (*render)(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc);
+	void *arg;
+	struct bytes definition; /* to be stored when all is done; empty: none */
+
+	bool is_done;
+};
+
+/* Its operands are a struct store_build. */
+store_operation store_build;
+
+struct store_build_state {
+	bool is_building;
+	const char *step;    /* for a person */
+	int64_t done, total; /* row numbers, which is about as many records */
+};
+
+enum status store_build_state(struct store_reader *reader, struct store_build_state *ret,
+			      struct error *err) MUST_CHECK;
+
+struct store_version {
+	int64_t version;
+	const char *message_name;
+	uint64_t created_us;
+};
+
+/* The versions of the type, oldest first; in @arena. */
+enum status store_versions(struct store_reader *reader, struct arena *arena,
+			   struct store_version **ret, size_t *ret_count,
+			   struct error *err) MUST_CHECK;
+
+/* Is there an index of this path now? Any thread. */
+bool store_has_index(const struct store *store, const struct search_path *path);
 
 /* ------------------------------------------------------------ labels */
 

@@ -29,12 +29,36 @@ struct store_counters {
 	int64_t record_bytes, files, file_bytes, vectors;
 };
 
+/* The indexes of fields at one time. Older ones are kept: somebody may be looking. */
+struct store_indexes {
+	size_t count;
+	char **names, **expressions; /* as render_path() makes them */
+	struct store_indexes *older;
+};
+
+/*
+ * The view that a full-text index takes its content from: the first one's name is the
+ * index's own now, another of it would be refused.
+ */
+#define TEXT_FIRST_VIEW "text_content"
+const char *text_view_after(const char *view);
+
+/* A full-text index. */
+struct store_text {
+	const char *table;      /* NULL: none */
+	char view[24];          /* that its content comes from */
+	char *forget, *index;   /* statements on one row; owned */
+	int64_t position, last; /* rows in (position, last] are not in it yet */
+};
+
 struct store {
 	char *path; /* of the database */
 	struct database *writer;
-	bool has_text;
-	char **indexed; /* the expressions that have an index, as render_path() makes them */
-	size_t indexed_count;
+	_Atomic(const struct store_indexes *)
+		indexes;                   /* for any thread; changed by the writer's */
+	struct store_text text, next_text; /* the writer's: next_text is being built */
+	/* The group did something to what it is, not only to records; to its indexes. */
+	bool shape_changed, indexes_changed;
 	struct store_retention retention;
 	struct store_quota quota;
 	size_t vector_dimensions; /* 0: no vectors */
@@ -58,7 +82,16 @@ struct store {
 
 /* The database's form is the one that this program works with; older ones are brought to it. */
 enum status schema_store_check(struct database *db, struct error *err) MUST_CHECK;
-void render_text_schema(const struct store_definition *d, struct strbuf *sql);
+void render_text_schema(const char *table, const char *view,
+			const struct search_path *const *paths, size_t count,
+			struct strbuf *sql);
+
+/* What the writer must know of the database's shape, as it is in this transaction. */
+enum status read_shape(struct store *s, struct error *err) MUST_CHECK;
+
+/* Let readers know of the indexes that are there, after they are committed. */
+enum status read_indexes(struct store *s, struct error *err) MUST_CHECK;
+void forget_shape(struct store *s);
 
 /* The only value that @sql answers. DATA_LOSS: nothing does. */
 enum status read_number(struct database *db, const char *sql, int64_t *ret,
@@ -102,6 +135,10 @@ enum status requests_recall(struct store *s, struct store_batch *b, bool *ret_fo
 enum status requests_remember(struct store *s, const struct store_batch *b,
 			      struct error *err) MUST_CHECK;
 enum status requests_prune(struct store *s, struct error *err) MUST_CHECK;
+
+/* Before row @rid changes, and after it. */
+enum status forget_text(struct store *s, int64_t rid, struct error *err) MUST_CHECK;
+enum status index_text(struct store *s, int64_t rid, struct error *err) MUST_CHECK;
 
 /* ABORTED: the lease of @rid is another than @token, or over at @now_us. */
 enum status leases_check(struct store *s, int64_t rid, int64_t token, uint64_t now_us,

@@ -310,6 +310,7 @@ void write_init(struct write *w, struct repo *repo, struct collection *c, void *
 	*w = (struct write){
 		.repo = repo, .collection = c, .call = call, .arena = rpc_arena(call)};
 	w->store.now_us = clock_unix_us();
+	w->store.schema_version = *c->message_name ? c->schema_version : 0;
 }
 
 void write_release(struct write *w)

@@ -10,9 +10,19 @@
 enum status store_begin(struct store *s, struct error *err)
 {
 	s->broken.status = STATUS_OK;
-	s->has_changed = false;
+	s->has_changed = s->shape_changed = s->indexes_changed = false;
 	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
 	return database_exec(s->writer, "BEGIN IMMEDIATE", err);
+}
+
+/* After what changed it was undone. If it cannot be read, nothing can be written either. */
+static void restore_shape(struct store *s)
+{
+	struct error err;
+
+	if (s->shape_changed && read_shape(s, &err) != STATUS_OK &&
+	    s->broken.status == STATUS_OK)
+		s->broken = err;
 }
 
 void store_rollback(struct store *s)
@@ -23,6 +33,7 @@ void store_rollback(struct store *s)
 	if (!sqlite3_get_autocommit(database_sqlite(s->writer)))
 		(void)!database_exec(s->writer, "ROLLBACK", &ignored);
 	s->counters = s->committed;
+	restore_shape(s);
 }
 
 enum status store_commit(struct store *s, struct error *err)
@@ -44,6 +55,9 @@ enum status store_commit(struct store *s, struct error *err)
 		return status;
 	}
 	s->committed = s->counters;
+	/* If it fails they are found at the next change, or when it is opened again. */
+	if (s->indexes_changed)
+		(void)!read_indexes(s, err);
 	s->has_changed =
 		sqlite3_total_changes64(database_sqlite(s->writer)) != s->total_changes;
 	return STATUS_OK;
@@ -113,25 +127,6 @@ enum status run_on_row(struct store *s, const char *sql, int64_t number, struct 
 		return status;
 	sqlite3_bind_int64(stmt, 1, number);
 	return database_run(s->writer, stmt, err);
-}
-
-/* Before the row changes: what was indexed must be told to be forgotten. */
-static enum status forget_text(struct store *s, int64_t rid, struct error *err)
-{
-	return s->has_text ? run_on_row(s,
-					"INSERT INTO text (text, rowid, body) SELECT 'delete',"
-					" rid, body FROM text_content WHERE rid = ?",
-					rid, err)
-			   : STATUS_OK;
-}
-
-static enum status index_text(struct store *s, int64_t rid, struct error *err)
-{
-	return s->has_text ? run_on_row(s,
-					"INSERT INTO text (rowid, body) SELECT rid, body"
-					" FROM text_content WHERE rid = ?",
-					rid, err)
-			   : STATUS_OK;
 }
 
 static void bind_content(sqlite3_stmt *stmt, const struct store_write *w)
@@ -291,6 +286,9 @@ static enum status put(struct store *s, struct store_write *w, struct error *err
 		status = touch_record(s, w, current.rid, err);
 	else
 		status = put_message(s, w, &current, err);
+	if (status == STATUS_OK && w->schema_version && w->schema_version != s->schema_version)
+		status = run_on_row(s, "INSERT OR IGNORE INTO stale_docs VALUES (?)",
+				    current.rid, err);
 	if (status == STATUS_OK)
 		status = changes_add(s, revision, current.rid,
 				     current.exists ? CHANGE_UPDATED : CHANGE_CREATED,
@@ -343,6 +341,7 @@ static bool undo(struct store *s, const char *name, const struct store_counters 
 		return false;
 	}
 	(void)!database_exec(s->writer, sql, &ignored);
+	restore_shape(s);
 	return true;
 }
 

@@ -35,7 +35,8 @@ static void run_sql(const char *sql)
 static const char back_to_first[] =
 	"DROP TABLE changes; DROP TABLE deleted; DROP TABLE requests; DROP TABLE leases;"
 	"DROP TABLE stale_docs; DROP TABLE files; DROP TABLE vector_chunks;"
-	"DROP TABLE vector_versions; DROP TABLE vector_rows; DELETE FROM meta WHERE key NOT IN "
+	"DROP TABLE vector_versions; DROP TABLE vector_rows; DROP TABLE builds;"
+	"DELETE FROM meta WHERE key NOT IN "
 	"('record_count',"
 	" 'next_revision', 'definition', 'has_text'); PRAGMA user_version = 1;";
 

@@ -1,0 +1,214 @@
+#include "services/repo/builder.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/map.h"
+#include "common/reflect/json_out.h"
+#include "common/reflect/pool.h"
+#include "common/reflect/wire.h"
+#include "services/repo/catalog_entry.h"
+
+enum { RETRY_S = 1 };
+
+struct builder {
+	struct catalog *catalog;
+	pthread_t thread;
+	bool is_started;
+	pthread_mutex_t mu; /* what follows */
+	pthread_cond_t changed;
+	struct map waiting; /* "<namespace>/<name>" -> anything */
+	bool is_closing;
+};
+
+/* ------------------------------------------------------------ one part */
+
+struct rendering_of {
+	const struct collection *collection;
+	struct pool *others; /* for an Any */
+};
+
+static bool render(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc)
+{
+	const struct rendering_of *r = arg;
+	const struct collection *c = r->collection;
+	AUTO_STRBUF rest = STRBUF_INIT;
+	AUTO_STRBUF vector = STRBUF_INIT;
+	struct error ignored;
+
+	(void)type_url; /* only collections with a type have versions of it */
+	if (c->vector.depth) {
+		if (vector_field_take(&c->vector, proto, &rest, &vector, &ignored) != STATUS_OK)
+			return false;
+		proto = bytes_of(rest.buf, rest.len);
+	}
+	return wire_to_jsonb_among(c->type.pool, r->others, c->type.message, proto,
+				   JSON_OUT_SEARCH, doc, &ignored) == STATUS_OK;
+}
+
+/* The definition without the mark that it is being built. */
+static void finished(struct bytes definition, struct strbuf *out)
+{
+	struct wire_cursor c = wire_cursor_of(definition);
+	struct wire_field f;
+
+	while (wire_next(&c, &f))
+		if (f.number != FIELD_BUILDING)
+			strbuf_add(out, f.raw.data, f.raw.size);
+}
+
+static enum status build_part(struct catalog *catalog, struct collection *c, bool *ret_done,
+			      struct error *err)
+{
+	AUTO_STRBUF definition = STRBUF_INIT;
+	struct rendering_of r = {c, NULL};
+	struct store_build build = {.render = render, .arg = &r};
+	struct store_write w = {.operation = store_build, .operands = &build};
+	enum status status;
+
+	w.now_us = clock_unix_us();
+	if (c->may_hold_any)
+		r.others = types_of_namespace(c->types, c->ns, NULL);
+	if (entry_is_building((struct entry *)c)) {
+		finished(c->definition, &definition);
+		build.definition = bytes_of(definition.buf, definition.len);
+	}
+	status = writer_run(catalog->writer, &c->queue, &w, err);
+	*ret_done = build.is_done;
+	pool_unref(r.others);
+	return status;
+}
+
+/* ------------------------------------------------------------ one collection */
+
+static bool is_closing(struct builder *b)
+{
+	bool closing;
+
+	pthread_mutex_lock(&b->mu);
+	closing = b->is_closing;
+	pthread_mutex_unlock(&b->mu);
+	return closing;
+}
+
+/* All parts; the collection is looked up for each, as it may be gone. */
+static enum status build(struct builder *b, const char *ns, const char *name, struct error *err)
+{
+	struct collection *c;
+	bool done = false;
+	enum status status = STATUS_OK;
+
+	while (status == STATUS_OK && !done && !is_closing(b)) {
+		status = catalog_acquire(b->catalog, ns, name, &c, err);
+		if (status == STATUS_NOT_FOUND)
+			return STATUS_OK;
+		if (status != STATUS_OK)
+			return status;
+		status = build_part(b->catalog, c, &done, err);
+		catalog_release(b->catalog, c);
+	}
+	return status == STATUS_OK && done ? catalog_refresh(b->catalog, ns, name, err)
+					   : status;
+}
+
+/* With the mutex held. NULL: none; owned by the caller. */
+static char *take(struct builder *b)
+{
+	const struct map_entry *first = map_next(&b->waiting, NULL);
+	char *id = first ? xstrdup(first->key) : NULL;
+
+	if (id)
+		(void)map_remove(&b->waiting, id);
+	return id;
+}
+
+static void build_one(struct builder *b, char *id)
+{
+	char *name = strchr(id, '/');
+	struct error err;
+
+	*name++ = '\0';
+	if (build(b, id, name, &err) == STATUS_OK)
+		return;
+	log_warn("what a change of %s/%s left to build is tried again: %s", id, name,
+		 err.message);
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += RETRY_S;
+	builder_add(b, id, name);
+	pthread_mutex_lock(&b->mu);
+	if (!b->is_closing)
+		pthread_cond_timedwait(&b->changed, &b->mu, &until);
+	pthread_mutex_unlock(&b->mu);
+}
+
+static void *run(void *arg)
+{
+	struct builder *b = arg;
+
+	pthread_mutex_lock(&b->mu);
+	while (!b->is_closing) {
+		AUTO_FREE char *id = take(b);
+
+		if (!id) {
+			pthread_cond_wait(&b->changed, &b->mu);
+			continue;
+		}
+		pthread_mutex_unlock(&b->mu);
+		build_one(b, id);
+		pthread_mutex_lock(&b->mu);
+	}
+	pthread_mutex_unlock(&b->mu);
+	return NULL;
+}
+
+/* ------------------------------------------------------------ life */
+
+struct builder *builder_new(struct catalog *catalog)
+{
+	struct builder *b = xcalloc(1, sizeof(*b));
+
+	b->catalog = catalog;
+	pthread_mutex_init(&b->mu, NULL);
+	pthread_cond_init(&b->changed, NULL);
+	return b;
+}
+
+void builder_start(struct builder *b)
+{
+	if (pthread_create(&b->thread, NULL, run, b) != 0)
+		abort(); /* at start-up, without threads there is no repo */
+	b->is_started = true;
+}
+
+void builder_free(struct builder *b)
+{
+	if (!b)
+		return;
+	pthread_mutex_lock(&b->mu);
+	b->is_closing = true;
+	pthread_cond_signal(&b->changed);
+	pthread_mutex_unlock(&b->mu);
+	if (b->is_started)
+		pthread_join(b->thread, NULL);
+	pthread_cond_destroy(&b->changed);
+	pthread_mutex_destroy(&b->mu);
+	map_release(&b->waiting, NULL);
+	free(b);
+}
+
+void builder_add(struct builder *b, const char *ns, const char *name)
+{
+	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
+
+	pthread_mutex_lock(&b->mu);
+	map_put(&b->waiting, id, b);
+	pthread_cond_signal(&b->changed);
+	pthread_mutex_unlock(&b->mu);
+}

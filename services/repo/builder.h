@@ -1,0 +1,24 @@
+/*
+ * Builds in the background what changes of collections left to build, one collection
+ * after the other, in parts between which writes are made. What is left at the end, or
+ * at a kill, goes on when the collection is next known of.
+ */
+#ifndef SERVICES_REPO_BUILDER_H
+#define SERVICES_REPO_BUILDER_H
+
+struct builder;
+struct catalog;
+
+/* @catalog is borrowed; it may still be in the making. */
+struct builder *builder_new(struct catalog *catalog);
+
+/* From now on it builds; before, it only takes note. */
+void builder_start(struct builder *b);
+
+/* Ends after the part that is being built. NULL is fine. */
+void builder_free(struct builder *b);
+
+/* There may be something to build in this collection. Any thread. */
+void builder_add(struct builder *b, const char *ns, const char *name);
+
+#endif

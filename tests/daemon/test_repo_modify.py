@@ -1,0 +1,246 @@
+"""Modify: indexes, full text, labels, versions of the type; built in the background."""
+
+import threading
+
+import grpc
+from collector_testing import (
+    Code, CollectorTest, collection_pb2, collection_repo_pb2, collection_server_pb2 as cs, eventually,
+    protos)
+from google.protobuf import json_format, struct_pb2
+
+ORDER = "shop.v1.Order"
+OLD = "message Item { string name = 1; string color = 2; }"
+NEW = "message Item { string name = 1; string color = 2; int32 weight = 3; repeated string tags = 4; }"
+
+
+def struct(value):
+    return json_format.ParseDict(value, struct_pb2.Struct())
+
+
+class Modifies(CollectorTest):
+    daemons = ("registry", "repo", "dispatcher")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.Order = protos.shop().message(ORDER)
+        cls.front.register(protos.shop())
+        cls._made = 0
+
+    def collection(self, message=ORDER, **fields):
+        type(self)._made += 1
+        name = "modified-%d" % self._made
+        self.front.create_collection(name, message, **fields)
+        return name
+
+    def fill(self, name, count, **fields):
+        for start in range(0, count, 500):
+            self.front.records.Batch(cs.BatchRequest(collection_name=name, operations=[
+                cs.RequestOp(create=cs.CreateRequest(id=str(i), item=protos.pack(self.Order(
+                    number=str(i), total_cents=i, note="note %d" % i, **fields))))
+                for i in range(start, min(start + 500, count))]))
+
+    def modify(self, name, **fields):
+        return self.front.records.Modify(cs.ModifyRequest(collection_name=name, **fields)).collection
+
+    def describe(self, name):
+        return self.front.records.Describe(cs.DescribeRequest(collection_name=name))
+
+    def built(self, name):
+        def done():
+            d = self.describe(name)
+            return not d.HasField("build") and not d.collection_definition.building and d
+        return eventually(done, "it is built")
+
+    def listed(self, name, **fields):
+        if "filter" in fields:
+            fields["filter"] = struct(fields["filter"])
+        return [i.id for i in self.front.records.List(cs.ListRequest(
+            collection_name=name, **fields)).infos]
+
+    def found(self, name, text):
+        return self.front.records.Search(cs.SearchRequest(
+            collection_name=name, full_text=text)).total_count
+
+    def plan(self, name, **filters):
+        answer = self.front.records.ExplainQuery(cs.ExplainQueryRequest(
+            list=cs.ListRequest(collection_name=name, filter=struct(filters))))
+        return [list(s.indexed_fields) for s in answer.steps if s.name == "page"][0]
+
+    def test_indexes(self):
+        name = self.collection(indexed_fields=["number", "note"])
+        self.fill(name, 50)
+        answer = self.modify(name, indexed_fields=["total_cents", "number"])
+        self.assertEqual(list(answer.indexed_fields), ["total_cents", "number"])
+        described = self.built(name)
+        self.assertEqual([(i.field, i.state) for i in described.indexes],
+                         [("total_cents", cs.INDEX_READY), ("number", cs.INDEX_READY)])
+        self.assertEqual(self.plan(name, total_cents=7), ["totalCents"])
+        self.assertEqual(self.plan(name, note="note 7"), [])
+        self.assertEqual(self.plan(name, number="7"), ["number"])
+        self.assertEqual(self.listed(name, filter={"total_cents": 7}), ["7"])
+        self.modify(name)
+        self.assertEqual(list(self.built(name).indexes), [])
+        self.assertEqual(self.listed(name, filter={"total_cents": 7}), ["7"])
+
+    def test_labels_and_masks(self):
+        name = self.collection(indexed_fields=["number"])
+        self.modify(name, update_mask=["labels"], labels={"a": "1"})
+        definition = self.describe(name).collection_definition
+        self.assertEqual(dict(definition.metadata.labels), {"a": "1"})
+        self.assertEqual(list(definition.indexed_fields), ["number"])
+        self.assertEqual(dict(self.front.repo.Discover(collection_repo_pb2.DiscoverRequest(
+            label_filter={"a": "1"})).collections[0].metadata.labels), {"a": "1"})
+        self.restart("repo")
+        definition = self.describe(name).collection_definition
+        self.assertEqual(dict(definition.metadata.labels), {"a": "1"})
+        for fields, blamed in (({"indexed_fields": ["nothing"]}, "indexed_fields"),
+                               ({"indexed_fields": ["lines"]}, "indexed_fields"),
+                               ({"full_text_fields": ["nothing"]}, "full_text_fields"),
+                               ({"update_mask": ["name"]}, "update_mask")):
+            with self.subTest(fields), self.assertRpcError(Code.INVALID_ARGUMENT) as expected:
+                self.modify(name, **fields)
+            self.assertBlames(expected.error, blamed)
+        with self.assertRpcError(Code.NOT_FOUND):
+            self.modify("no-such")
+        self.assertEqual(list(self.describe(name).collection_definition.indexed_fields), ["number"])
+
+    def test_full_text(self):
+        name = self.collection(full_text_fields=["number"])
+        self.fill(name, 600)
+        self.assertEqual(self.found(name, "note"), 0)
+        self.modify(name, update_mask=["full_text_fields"], full_text_fields=["note"])
+        self.built(name)
+        self.assertEqual(self.found(name, "note"), 600)
+        self.assertEqual(self.found(name, "note 599"), 1)
+        # What is written from now on is in the new one, what is deleted is not.
+        self.front.create(name, self.Order(note="note brandnew"), "new")
+        self.front.records.Delete(cs.DeleteRequest(collection_name=name, id="599"))
+        self.front.records.Update(cs.UpdateRequest(
+            collection_name=name, id="1", item=protos.pack(self.Order(note="other"))))
+        self.assertEqual(self.found(name, "note"), 599)
+        self.assertEqual(self.found(name, "brandnew"), 1)
+
+        self.modify(name, update_mask=["full_text_disabled"], full_text_disabled=True)
+        described = self.built(name)
+        self.assertFalse(described.HasField("full_text"))
+        with self.assertRpcError(Code.FAILED_PRECONDITION):
+            self.found(name, "note")
+        self.front.create(name, self.Order(note="note without"), "without")
+        self.modify(name, update_mask=["full_text_disabled", "full_text_fields"])
+        self.assertEqual(self.built(name).full_text.state, cs.INDEX_READY)
+        self.assertEqual(self.found(name, "note"), 600)
+        self.assertEqual(self.found(name, "without"), 1)
+
+    def item_types(self, package, text):
+        return protos.Types(protos.single_file(package.replace(".", "/") + "/item.proto", text,
+                                               package=package))
+
+    def test_a_new_version_of_the_type(self):
+        old, new = self.item_types("mod.v1", OLD), self.item_types("mod.v1", NEW)
+        self.front.register(old)
+        Old, New = old.message("mod.v1.Item"), new.message("mod.v1.Item")
+        name = self.collection("mod.v1.Item", indexed_fields=["color"])
+        for i in range(300):
+            self.front.create(name, Old(name=str(i), color="red"), "old-%d" % i)
+        # One that knows more than the collection: kept, but not found by it.
+        self.front.create(name, New(name="more", weight=5), "more")
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.listed(name, filter={"weight": 5})
+        before = self.front.get(name, "old-1")
+        self.front.register(new)
+        with self.assertRpcError(Code.INVALID_ARGUMENT):
+            self.modify(name, indexed_fields=["weight"])
+        answer = self.modify(name, indexed_fields=["color", "weight"], schema=True)
+        self.assertEqual(answer.schema_version, 2)
+        described = self.built(name)
+        self.assertEqual([v.version for v in described.schema_versions], [1, 2])
+        self.assertEqual(described.schema_version_count, 2)
+        self.assertEqual(self.listed(name, filter={"weight": 5}), ["more"])
+        self.assertEqual(len(self.listed(name, filter={"weight": 0}, page_size=1000)), 300)
+        self.assertEqual(self.plan(name, weight=5), ["weight"])
+        # What was stored is what it was.
+        self.assertEqual(self.front.get(name, "old-1"), before)
+        self.front.create(name, New(name="new", weight=7, tags=["a"]), "new")
+        self.assertEqual(self.listed(name, filter={"tags": "a"}), ["new"])
+        self.assertEqual(self.found(name, "more"), 1)
+        # Nothing new: no version.
+        self.assertEqual(self.modify(name, update_mask=["schema"]).schema_version, 2)
+        self.restart("repo")
+        self.assertEqual(self.listed(name, filter={"weight": 5}), ["more"])
+
+    def test_writes_go_on_while_it_is_built(self):
+        name = self.collection(full_text_fields=["number"])
+        self.fill(name, 3000)
+        stop, problems, written = threading.Event(), [], {}
+
+        def write(writer):
+            n = 0
+            while not stop.is_set():
+                record_id = "%d" % ((writer * 1000 + 7 * n) % 3500)
+                try:
+                    if n % 5 == 4:
+                        self.front.records.Delete(cs.DeleteRequest(
+                            collection_name=name, id=record_id))
+                        written.pop(record_id, None)
+                    else:
+                        self.front.records.Update(cs.UpdateRequest(
+                            collection_name=name, id=record_id, allow_missing=True,
+                            item=protos.pack(self.Order(note="while w%d" % writer))))
+                        written[record_id] = True
+                except grpc.RpcError as error:
+                    problems.append(error)
+                    return
+                n += 1
+
+        writers = [threading.Thread(target=write, args=(i,)) for i in range(3)]
+        for writer in writers:
+            writer.start()
+        self.modify(name, indexed_fields=["note"], update_mask=["indexed_fields", "full_text_fields"],
+                    full_text_fields=["note"])
+        with self.assertRpcError(Code.FAILED_PRECONDITION) as expected:
+            while True:
+                self.modify(name, update_mask=["full_text_fields"], full_text_fields=["note"])
+        self.assertIn("built", expected.error.details())
+        self.built(name)
+        stop.set()
+        for writer in writers:
+            writer.join(60)
+        self.assertEqual(problems, [])
+        self.built(name)
+        everything = self.front.records.List(cs.ListRequest(
+            collection_name=name, page_size=1)).total_count
+        by_text = {r: self.found(name, r) for r in ("note", "while")}
+        self.assertEqual(by_text["note"] + by_text["while"], everything)
+        by_index = self.front.records.List(cs.ListRequest(
+            collection_name=name, page_size=1, filter=struct({"note": "while w1"}))).total_count
+        self.assertEqual(self.found(name, "while w1"), by_index)
+
+    def test_a_kill_in_between(self):
+        old, new = self.item_types("mod.v2", OLD), self.item_types("mod.v2", NEW)
+        self.front.register(old)
+        Old = old.message("mod.v2.Item")
+        name = self.collection("mod.v2.Item")
+        for _ in range(6):
+            self.front.records.Batch(cs.BatchRequest(collection_name=name, operations=[
+                cs.RequestOp(create=cs.CreateRequest(item=protos.pack(Old(name="n", color="c"))))
+                for _ in range(1000)]))
+        self.front.register(new)
+        self.modify(name, schema=True, indexed_fields=["weight"], full_text_fields=["color"])
+        for _ in range(4):
+            self.restart("repo")
+            self.describe(name)
+        described = self.built(name)
+        self.assertEqual([i.state for i in described.indexes], [cs.INDEX_READY])
+        self.assertEqual(described.collection_definition.schema_version, 2)
+        answer = self.front.records.List(cs.ListRequest(
+            collection_name=name, page_size=1, filter=struct({"weight": 0})))
+        self.assertEqual(answer.total_count, 6000)
+        self.assertEqual(self.found(name, "c"), 6000)
+        self.assertEqual(self.found(name, "n"), 0)
+        # Also when nobody asks for the collection: what is left goes on by itself.
+        self.modify(name, update_mask=["full_text_fields"], full_text_fields=["name"])
+        self.restart("repo")
+        self.front.repo.Discover(collection_repo_pb2.DiscoverRequest())
+        self.assertEqual(self.built(name).full_text.state, cs.INDEX_READY)
+        self.assertEqual(self.found(name, "n"), 6000)
