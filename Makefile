@@ -406,6 +406,7 @@ CTL_SRC := \
 	services/console/ctl/schema_command.c \
 	services/console/ctl/session.c \
 	services/console/ctl/status_commands.c \
+	services/console/ctl/watch_commands.c \
 	services/console/ctl/workflow_commands.c
 
 # One Check binary each; tests/unit/<area>/test_<module>.c

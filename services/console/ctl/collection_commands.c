@@ -25,18 +25,13 @@ static int run_create(struct session *s, const struct arguments *args)
 	json_t *collection, *labels, *reply;
 	struct error err;
 
-	if (!type) {
-		fputs("collectorctl: --type says what the records are, such as shop.v1.Order\n",
-		      stderr);
-		return EXIT_CODE_USAGE;
-	}
 	if (labels_parse(args, "label", &labels, &err) != STATUS_OK)
 		return session_fail(&err);
 	collection =
 		json_pack("{s:s, s:s, s:{s:s}, s:o, s:o, s:b, s:{s:o}}", "namespace", s->ns,
-			  "name", args->positional[0], "messageType", "messageName", type,
-			  "indexedFields", flag_list(args, "index"), "fullTextFields",
-			  flag_list(args, "full-text"), "fullTextDisabled",
+			  "name", args->positional[0], "messageType", "messageName",
+			  type ? type : "", "indexedFields", flag_list(args, "index"),
+			  "fullTextFields", flag_list(args, "full-text"), "fullTextDisabled",
 			  arguments_has(args, "no-full-text"), "metadata", "labels", labels);
 	if (!collection) {
 		error_set(&err, STATUS_INVALID_ARGUMENT, "an argument is not valid UTF-8");
@@ -50,6 +45,59 @@ static int run_create(struct session *s, const struct arguments *args)
 		output_json(reply);
 	else
 		printf("collection %s created\n", json_text(reply, "collectionId"));
+	json_decref(reply);
+	return 0;
+}
+
+/* What a command line changes, and nothing else. */
+static json_t *modify_request(struct session *s, const struct arguments *args, json_t *labels)
+{
+	const bool no_text = arguments_has(args, "no-full-text");
+	json_t *mask = json_array();
+
+	if (arguments_has(args, "index") || arguments_has(args, "no-index"))
+		json_array_append_new(mask, json_string("indexed_fields"));
+	if (arguments_has(args, "full-text") || arguments_has(args, "all-text"))
+		json_array_append_new(mask, json_string("full_text_fields"));
+	if (no_text || arguments_has(args, "full-text") || arguments_has(args, "all-text"))
+		json_array_append_new(mask, json_string("full_text_disabled"));
+	if (arguments_has(args, "label"))
+		json_array_append_new(mask, json_string("labels"));
+	if (arguments_has(args, "schema"))
+		json_array_append_new(mask, json_string("schema"));
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:o}", "namespace", s->ns,
+			 "collectionName", args->positional[0], "updateMask", mask,
+			 "indexedFields", flag_list(args, "index"), "fullTextFields",
+			 flag_list(args, "full-text"), "fullTextDisabled", no_text, "labels",
+			 labels);
+}
+
+static int run_modify(struct session *s, const struct arguments *args)
+{
+	json_t *labels, *request, *reply;
+	struct error err;
+
+	if (labels_parse(args, "label", &labels, &err) != STATUS_OK)
+		return session_fail(&err);
+	request = modify_request(s, args, labels);
+	if (!json_array_size(json_object_get(request, "updateMask"))) {
+		json_decref(request);
+		fputs("collectorctl: say what to change; try: collectorctl collection modify"
+		      " --help\n",
+		      stderr);
+		return EXIT_CODE_USAGE;
+	}
+	if (session_call(s, "/collector.CollectionService/Modify", request, &reply, &err) !=
+	    STATUS_OK)
+		return session_fail(&err);
+	if (s->output == OUTPUT_JSON)
+		output_json(reply);
+	else
+		printf("collection %s/%s modified%s\n", s->ns, args->positional[0],
+		       json_is_true(json_object_get(json_object_get(reply, "collection"),
+						    "building"))
+			       ? "; it is being built: see collection describe"
+			       : "");
 	json_decref(reply);
 	return 0;
 }
@@ -103,6 +151,17 @@ static void print_description(const json_t *d)
 		json_object_get(index, "state") ? json_text(index, "state") : "INDEX_READY");
 }
 
+static void print_build(const json_t *d)
+{
+	const json_t *build = json_object_get(d, "build");
+
+	if (build)
+		printf("building     %s, %s of %s\n", json_text(build, "step"),
+		       *json_text(build, "recordsDone") ? json_text(build, "recordsDone") : "0",
+		       *json_text(build, "recordsTotal") ? json_text(build, "recordsTotal")
+							 : "0");
+}
+
 static int run_describe(struct session *s, const struct arguments *args)
 {
 	json_t *reply;
@@ -115,8 +174,10 @@ static int run_describe(struct session *s, const struct arguments *args)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON)
 		output_json(reply);
-	else
+	else {
 		print_description(reply);
+		print_build(reply);
+	}
 	json_decref(reply);
 	return 0;
 }
@@ -145,7 +206,7 @@ static int run_delete(struct session *s, const struct arguments *args)
 }
 
 static const struct flag create_flags[] = {
-	{"type", 'T', "MESSAGE", "the type of its records, registered before"},
+	{"type", 'T', "MESSAGE", "the type of its records, registered before; none: any type"},
 	{"index", 'i', "FIELD", "a field to index, nested ones as a.b; may be repeated"},
 	{"full-text", 0, "FIELD", "a field for full-text search; none: every text"},
 	{"no-full-text", 0, NULL, "without full-text search"},
@@ -156,6 +217,16 @@ static const struct flag label_flags[] = {
 	{"label", 'l', "KEY=VALUE", "only those with this label; may be repeated"},
 	{NULL, 0, NULL, NULL},
 };
+static const struct flag modify_flags[] = {
+	{"index", 'i', "FIELD", "the fields to index from now on; may be repeated"},
+	{"no-index", 0, NULL, "no indexes"},
+	{"full-text", 0, "FIELD", "the fields of full text from now on; may be repeated"},
+	{"all-text", 0, NULL, "full text of every text"},
+	{"no-full-text", 0, NULL, "without full-text search"},
+	{"label", 'l', "KEY=VALUE", "its labels from now on; may be repeated"},
+	{"schema", 0, NULL, "use the version of the type that is registered now"},
+	{NULL, 0, NULL, NULL},
+};
 static const struct flag yes_flags[] = {
 	{"yes", 'y', NULL, "do it"},
 	{NULL, 0, NULL, NULL},
@@ -164,6 +235,10 @@ static const struct flag yes_flags[] = {
 const struct command collection_commands[] = {
 	{"collection", "create", "NAME", "make a collection of a registered type", NULL,
 	 create_flags, 1, 1, run_create},
+	{"collection", "modify", "NAME",
+	 "change indexes, full text, labels, or the type's version",
+	 "Only what the flags name is changed. What takes long is built in the background.",
+	 modify_flags, 1, 1, run_modify},
 	{"collection", "list", "", "list the namespace's collections", NULL, label_flags, 0, 0,
 	 run_list},
 	{"collection", "describe", "NAME", "counts, sizes and indexes of a collection", NULL,

@@ -26,6 +26,7 @@ struct command {
 extern const struct command registry_commands[];
 extern const struct command collection_commands[];
 extern const struct command record_commands[];
+extern const struct command watch_commands[];
 extern const struct command file_commands[];
 extern const struct command rpc_commands[];
 extern const struct command workflow_commands[];

@@ -21,8 +21,9 @@ static const struct flag global_flags[] = {
 };
 
 static const struct command *const tables[] = {
-	registry_commands, collection_commands, record_commands,  file_commands,   rpc_commands,
-	workflow_commands, dispatcher_commands, console_commands, status_commands,
+	registry_commands, collection_commands, record_commands,   watch_commands,
+	file_commands,     rpc_commands,        workflow_commands, dispatcher_commands,
+	console_commands,  status_commands,
 };
 enum { TABLE_COUNT = sizeof(tables) / sizeof(tables[0]) };
 
