@@ -10,13 +10,13 @@ struct watches;
 struct watches *watches_new(struct repo *repo);
 
 /* Something was written to the collection of this incarnation, or it is gone. Any thread. */
-void watches_wake(struct watches *watches, const char *incarnation);
+void watches_wake(struct watches *all, const char *incarnation);
 
 /* Tell all watchers to go; new ones are refused. */
-void watches_end(struct watches *watches);
+void watches_end(struct watches *all);
 
 /* No calls any more. NULL is fine. */
-void watches_free(struct watches *watches);
+void watches_free(struct watches *all);
 
 void repo_watch(Collector__CollectionService_Service *service,
 		const Collector__WatchRecordsRequest *request,
