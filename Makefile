@@ -516,6 +516,7 @@ FUZZ_SRC := tests/fuzz/fuzz.c tests/fuzz/replay.c $(FUZZ_TARGETS:%=tests/fuzz/%.
 CRASH_SRC := \
 	tests/crash/disk.c \
 	tests/crash/expectation.c \
+	tests/crash/file_world.c \
 	tests/crash/intercept.c \
 	tests/crash/journal.c \
 	tests/crash/repo.c \

@@ -112,12 +112,29 @@ static void write_much(struct world *w)
 	world_put(w, "a", "2", "and more");
 }
 
+static void put_files(struct world *w)
+{
+	world_create(w, "a");
+	world_put_file(w, "a", "f", "one");
+	world_put_file(w, "a", "d/g", "two");
+	world_put_file(w, "a", "f", "three");
+	world_remove_file(w, "a", "d/g");
+	world_put_file(w, "a", "h", "four");
+}
+
+static void put_files_again(struct world *w)
+{
+	world_put_file(w, "a", "f", "five");
+	world_remove_file(w, "a", "h");
+}
+
 static const struct scenario scenarios[] = {
 	{"the first start", {start, start}, 0},
 	{"CreateCollection, DeleteCollection", {create_collection, delete_and_create_again}, 0},
 	{"Create, Update, Delete, groups, Batch", {write_records, start}, 0},
 	{"PutFile", {put_files, start}, 0},
 	{"a checkpoint", {write_much}, 0},
+	{"PutFile, DeleteFile", {put_files, put_files_again}, 0},
 	{"killed at the first start, then the power fails",
 	 {create_collection, create_collection},
 	 1},

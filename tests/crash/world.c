@@ -480,7 +480,8 @@ static bool check_records(struct collection *c, const struct expectations *e)
 	for (const struct expected *x = e->all; x < e->all + e->count; x++) {
 		char value[EXPECTED_TEXT_MAX];
 
-		if (!*x->id || x->is_batch || strcmp(x->collection, c->name) != 0)
+		if (!*x->id || x->is_batch || world_is_file(x) ||
+		    strcmp(x->collection, c->name) != 0)
 			continue;
 		if (is_file(x->id))
 			file_value(c, x->id + sizeof(FILE_PREFIX) - 1, value);
@@ -515,7 +516,8 @@ static bool check_collection(struct world *w, const struct expected *x,
 		       wrong("collection %s is not there", x->collection);
 	must(status, &err, "catalog_acquire");
 	good = expected_allows(x, "yes") || wrong("collection %s is there", x->collection);
-	good = good && check_records(c, e) && check_batches(c, e);
+	good = good && check_records(c, e) && check_batches(c, e) &&
+	       world_files_are_as_expected(c, e);
 	catalog_release(w->catalog, c);
 	return good;
 }

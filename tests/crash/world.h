@@ -44,6 +44,13 @@ void world_put_many(struct world *w, const char *collection, const char *prefix,
 void world_put_batch(struct world *w, const char *collection, const char *prefix,
 		     const char *value, size_t count);
 
+/* Files of a collection: their expectations have ids of their own. */
+void world_put_file(struct world *w, const char *collection, const char *path,
+		    const char *value);
+void world_remove_file(struct world *w, const char *collection, const char *path);
+bool world_is_file(const struct expected *e);
+bool world_files_are_as_expected(struct collection *c, const struct expectations *e);
+
 /* Is all as it must be in the directory? Says on standard error what is not. */
 bool world_is_as_expected(const char *directory, const struct expectations *e);
 
