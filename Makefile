@@ -862,6 +862,11 @@ bench-mesh: ## hops, Dispatch, attached handlers and the history as ratios to a 
 bench-mesh: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/mesh.py
 
+.PHONY: bench-repo
+bench-repo: ## Create, Batch, Get, Update, List, Search in up to 1,000,000 records, against echo and SQLite
+bench-repo: all $(TEST_PROGRAM_BIN) $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/repo.py
+
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/registry.py

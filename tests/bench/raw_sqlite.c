@@ -2,8 +2,9 @@
  * What SQLite itself can do on this machine with a table like the repo's: the
  * same columns, an index, full text, WAL with synchronous=FULL.
  *
- *	raw_sqlite DIR create|get|search SECONDS GROUP
+ *	raw_sqlite DIR create|get|search SECONDS GROUP [INDEXES FULL-TEXT]
  *
+ * INDEXES is how many expression indexes there are (1), FULL-TEXT 1 or 0 (1).
  * `create` inserts in transactions of GROUP rows; `get` reads by id; `search`
  * counts and reads ten rows by an index. Prints "rows/s=N".
  */
@@ -18,6 +19,7 @@
 enum { PREPARED_ROWS = 20000, CLASSES = 2000 };
 
 static sqlite3 *db;
+static long indexes = 1, has_text = 1;
 
 static void must(int rc, const char *what)
 {
@@ -57,7 +59,13 @@ static void open_database(const char *dir)
 	    "UNIQUE, "
 	    "revision INT, created_at_us INT, updated_at_us INT, data_uri TEXT, labels BLOB, "
 	    "doc BLOB NOT NULL, proto BLOB NOT NULL)");
-	run("CREATE INDEX IF NOT EXISTS by_class ON records(jsonb_extract(doc, '$.class'))");
+	for (long i = 0; i < indexes; i++) {
+		char *sql AUTO_FREE = xasprintf("CREATE INDEX IF NOT EXISTS by_%ld ON records("
+						"jsonb_extract(doc, '$.%s'))",
+						i, i ? i == 1 ? "name" : "size" : "class");
+
+		run(sql);
+	}
 	run("CREATE VIEW IF NOT EXISTS texts AS SELECT rid, jsonb_extract(doc, '$.text') AS "
 	    "body "
 	    "FROM records");
@@ -75,7 +83,8 @@ static void insert(long first, long count, const char *text)
 		begin = prepare("BEGIN IMMEDIATE");
 		row = prepare("INSERT INTO records(rid, id, revision, created_at_us, "
 			      "updated_at_us, doc, proto) VALUES(?1, ?2, 1, 0, 0, "
-			      "jsonb_object('class', ?3, 'text', ?4), ?5)");
+			      "jsonb_object('class', ?3, 'text', ?4, 'name', ?2, 'size', ?1),"
+			      " ?5)");
 		full_text = prepare("INSERT INTO fts(rowid, body) VALUES(?1, ?2)");
 		commit = prepare("COMMIT");
 		memset(proto, 'p', sizeof(proto));
@@ -91,6 +100,8 @@ static void insert(long first, long count, const char *text)
 		sqlite3_bind_text(row, 4, text, -1, SQLITE_STATIC);
 		sqlite3_bind_blob(row, 5, proto, sizeof(proto), SQLITE_STATIC);
 		step(row);
+		if (!has_text)
+			continue;
 		sqlite3_bind_int64(full_text, 1, i + 1);
 		sqlite3_bind_text(full_text, 2, text, -1, SQLITE_STATIC);
 		step(full_text);
@@ -166,9 +177,14 @@ int main(int argc, char **argv)
 	double rate, seconds;
 	long group;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: raw_sqlite DIR create|get|search SECONDS GROUP\n");
+	if (argc != 5 && argc != 7) {
+		fprintf(stderr, "usage: raw_sqlite DIR create|get|search SECONDS GROUP"
+				" [INDEXES FULL-TEXT]\n");
 		return 2;
+	}
+	if (argc == 7) {
+		indexes = atol(argv[5]);
+		has_text = atol(argv[6]);
 	}
 	seconds = atof(argv[3]);
 	group = atol(argv[4]);
