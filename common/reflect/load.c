@@ -356,16 +356,21 @@ static void relink(struct loader *l, const struct pool_unit *u)
 		l->count++;
 }
 
-static void drop_symbols(struct pool *pool, const struct pool_unit *u)
+/* Shared ones that are out of @pool now are added to @gone. */
+static void drop_symbols(struct pool *pool, const struct pool_unit *u, struct trie *gone)
 {
-	for (size_t i = 0; i < u->symbol_count; i++)
-		(void)trie_remove(&pool->symbols,
-				  &u->symbols[i]->item); /* another may have it */
-	(void)trie_remove(&pool->files, &u->item);       /* it is there */
+	for (size_t i = 0; i < u->symbol_count; i++) {
+		const struct symbol_entry *e = u->symbols[i];
+
+		/* Else it is there by another unit. */
+		if (trie_remove(&pool->symbols, &e->item) && symbol_is_shared(&e->symbol))
+			(void)trie_insert(gone, &e->item); /* each is there once */
+	}
+	(void)trie_remove(&pool->files, &u->item); /* it is there */
 }
 
-/* Packages, and numbers of extensions, are shared: what one unit drops another may have. */
-static void restore_shared_symbols(struct pool *pool)
+/* Packages, and numbers of extensions, are shared: of @gone, another unit may have some. */
+static void restore_shared_symbols(struct pool *pool, const struct trie *gone)
 {
 	for (size_t i = 0; i < pool->unit_count; i++) {
 		const struct pool_unit *u = pool->units[i];
@@ -374,10 +379,13 @@ static void restore_shared_symbols(struct pool *pool)
 		/* Packages come first; numbers are there where extensions are. */
 		for (size_t k = 0; k < u->symbol_count; k++) {
 			e = u->symbols[k];
-			if (symbol_is_shared(&e->symbol))
+			if (!symbol_is_shared(&e->symbol)) {
+				if (!u->file.extension_count)
+					break;
+			} else if (trie_find(gone, e->item.hash, e->item.key,
+					     e->item.key_len)) {
 				(void)trie_insert(&pool->symbols, &e->item); /* may be there */
-			else if (!u->file.extension_count)
-				break;
+			}
 		}
 	}
 }
@@ -399,7 +407,7 @@ static bool replaces_any(const struct loader *l)
  */
 static void drop_stale(struct loader *l)
 {
-	struct trie changed = {0};
+	struct trie changed = {0}, gone = {0};
 	size_t kept = 0;
 
 	l->pool = pool_fork(l->base);
@@ -414,12 +422,13 @@ static void drop_stale(struct loader *l)
 		}
 		(void)trie_insert(&changed, &u->item); /* units have different names */
 		relink(l, u);
-		drop_symbols(l->pool, u);
+		drop_symbols(l->pool, u, &gone);
 		unit_unref(u); /* the base has it */
 	}
 	l->pool->unit_count = kept;
-	if (changed.root)
-		restore_shared_symbols(l->pool);
+	if (gone.root)
+		restore_shared_symbols(l->pool, &gone);
+	trie_release(&gone);
 	trie_release(&changed);
 }
 

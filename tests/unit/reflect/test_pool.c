@@ -113,6 +113,41 @@ START_TEST(another_file_of_the_name_is_refused_or_replaces)
 }
 END_TEST
 
+/* Whichever of its files brought it, a package stays as long as one has it. */
+START_TEST(a_package_outlives_the_file_that_brought_it)
+{
+	static const char *const texts[][2] = {
+		{"1.proto", "syntax = \"proto3\"; package a.b; message One {}"},
+		{"2.proto", "syntax = \"proto3\"; package a.b; message Two {}"},
+		{"1.proto", "syntax = \"proto3\"; package c; message One {}"},
+		{"2.proto", "syntax = \"proto3\"; package c; message Two {}"},
+		{"a.proto", "syntax = \"proto3\"; message a {}"},
+	};
+	struct strbuf files[5] = {{0}};
+	struct bytes bytes[5];
+	struct pool *p = pool_new(), *next;
+
+	for (int i = 0; i < 5; i++) {
+		fixture_compile(texts[i][0], texts[i][1], &files[i]);
+		bytes[i] = bytes_of(files[i].buf, files[i].len);
+	}
+	for (int i = 0; i < 4; i++) {
+		/* Until the last of them is replaced, "a" is a package. */
+		if (i)
+			ck_assert_int_eq(pool_extend(p, &bytes[4], 1, &next, &err),
+					 STATUS_ALREADY_EXISTS);
+		ck_assert_int_eq(pool_replace(p, &bytes[i], 1, &next, &err), STATUS_OK);
+		pool_unref(p);
+		p = next;
+	}
+	ck_assert_int_eq(pool_extend(p, &bytes[4], 1, &next, &err), STATUS_OK);
+	pool_unref(next);
+	pool_unref(p);
+	for (int i = 0; i < 5; i++)
+		strbuf_release(&files[i]);
+}
+END_TEST
+
 START_TEST(a_missing_import_and_a_missing_type_are_named)
 {
 	struct pool *empty = pool_new(), *p;
@@ -328,6 +363,7 @@ int main(void)
 				 comments,
 				 the_same_file_again_changes_nothing,
 				 another_file_of_the_name_is_refused_or_replaces,
+				 a_package_outlives_the_file_that_brought_it,
 				 a_missing_import_and_a_missing_type_are_named,
 				 what_does_not_change_is_shared,
 				 what_files_share_outlives_one_of_them,
