@@ -189,6 +189,22 @@ uint64_t journal_named_key(const char *name)
 	return remember(key);
 }
 
+static const struct key *find_key(uint64_t key)
+{
+	for (size_t i = 0; i < journal->key_count; i++)
+		if (journal->keys[i].key == key)
+			return &journal->keys[i];
+	return NULL;
+}
+
+bool journal_is_same_sync(uint64_t a, uint64_t b)
+{
+	const struct key *x = find_key(a), *y = find_key(b);
+
+	return a == b || (x && y && x->frames[0] && x->frames[0] == y->frames[0] &&
+			  x->frames[1] == y->frames[1]);
+}
+
 /* One "function at file:line" of what backtrace() gave, by the binary's debug data. */
 static void describe_frame(void *frame, char *out, size_t size)
 {
@@ -219,12 +235,9 @@ static void describe_frame(void *frame, char *out, size_t size)
 
 void journal_describe_key(uint64_t key, char *out, size_t size)
 {
-	const struct key *found = NULL;
+	const struct key *found = find_key(key);
 	size_t used = 0;
 
-	for (size_t i = 0; i < journal->key_count; i++)
-		if (journal->keys[i].key == key)
-			found = &journal->keys[i];
 	if (!found || *found->name) {
 		(void)snprintf(out, size, "%s", found ? found->name : "?");
 		return;

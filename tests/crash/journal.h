@@ -63,6 +63,9 @@ bool journal_next(size_t *at, struct event *ret);
 uint64_t journal_caller_key(void);
 uint64_t journal_named_key(const char *name);
 
+/* Are both the same call of the code, reached on different ways? */
+bool journal_is_same_sync(uint64_t a, uint64_t b);
+
 /* What a key stands for, in @out: a name, or source lines. */
 void journal_describe_key(uint64_t key, char *out, size_t size);
 

@@ -94,6 +94,8 @@ static void write_records(struct world *w)
 static void put_files(struct world *w)
 {
 	world_create(w, "a");
+	/* SQLite's first sync of its log, of the directory too, is over then. */
+	world_put(w, "a", "1", "one");
 	world_put_file(w, "a", "f/one", "first");
 	world_put_file(w, "a", "f/one", "second");
 	world_put_file(w, "a", "f/two", "third");
@@ -324,6 +326,15 @@ static bool try_keys(struct run *run, struct keys *keys)
 	return true;
 }
 
+/* The same sync, reached on another way, may be needed there only. */
+static bool is_needed(const struct keys *keys, size_t k)
+{
+	for (size_t i = 0; i < keys->count; i++)
+		if (keys->is_needed[i] && journal_is_same_sync(keys->all[i], keys->all[k]))
+			return true;
+	return false;
+}
+
 /* Each sync of the code, taken away, must lose something in one of the scenarios. */
 static int run_mutations(struct run *run)
 {
@@ -341,9 +352,11 @@ static int run_mutations(struct run *run)
 		char where[1024];
 
 		journal_describe_key(keys.all[k], where, sizeof(where));
-		printf("%s without the sync of %s\n",
-		       keys.is_needed[k] ? "ok   fails" : "FAIL passes", where);
-		needed += keys.is_needed[k];
+		const bool good = is_needed(&keys, k);
+
+		printf("%s without the sync of %s\n", good ? "ok   fails" : "FAIL passes",
+		       where);
+		needed += good;
 	}
 	printf("%zu passed, %zu failed\n", needed, keys.count - needed);
 	return needed != keys.count;
