@@ -602,7 +602,7 @@ $(OBJ)/gen/%.o: $(GEN)/pb.stamp $(STAMP)
 $(OBJ)/%.o: %.c $(STAMP) | $(GEN)/pb.stamp
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) -include common/base/banned.h -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(CPPFLAGS) -include common/base/banned.h -MD -MP -c -o $@ $<
 
 # libprotobuf's C++, which some tests are held against.
 TYPES_H   := $(TYPES_PROTO_SRC:%.proto=$(GEN)/%.pb.h)
@@ -627,7 +627,7 @@ $(TYPES_O): $(OBJ)/gen/%.pb.o: $(GEN)/types.stamp $(STAMP)
 $(OBJ)/%.o: %.cc $(STAMP) | $(GEN)/types.stamp
 	@mkdir -p $(@D)
 	$(say) CXX $<
-	$(Q)$(CXX) $(ALL_CXXFLAGS) -Wall -Wextra -I. -isystem $(GEN) -MMD -MP -c -o $@ $<
+	$(Q)$(CXX) $(ALL_CXXFLAGS) -Wall -Wextra -I. -isystem $(GEN) -MD -MP -c -o $@ $<
 
 # The descriptors of all our own protos, in the binary (.incbin).
 $(OBJ)/common/reflect/builtin.o: $(FDS)

@@ -39,7 +39,7 @@ static enum status join(struct linker *l, const char *scope, const char *name,
 	const size_t scope_len = strlen(scope), name_len = name ? strlen(name) : 0;
 	char *out, *p;
 
-	if (!is_name(name, name_len))
+	if (!name || !is_name(name, name_len))
 		return link_fail(l, scope, "\"%s\" is not a name", name ? name : "");
 	if (scope_len + name_len + 1 > POOL_NAME_MAX_BYTES)
 		return link_fail(l, scope, "a name is longer than %d bytes",

@@ -84,7 +84,8 @@ static enum status check_oneof_order(struct linker *l, const struct pool_message
 
 		if (!f->has_oneof_index)
 			continue;
-		if (begun[f->oneof_index] &&
+		/* What has begun has a field before this one. */
+		if (before && begun[f->oneof_index] &&
 		    !(before->has_oneof_index && before->oneof_index == f->oneof_index))
 			return link_fail(l, m->full_name,
 					 "the fields of the oneof \"%s\" must be declared one "

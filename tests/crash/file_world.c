@@ -94,7 +94,8 @@ static void content_of(struct collection *c, const char *path, char out[EXPECTED
 	store_give_reader(c->store, reader);
 	if (status == STATUS_OK) {
 		(void)snprintf(out, EXPECTED_TEXT_MAX, "%s", "lost");
-		if (files_open(c->files, file.blob, &fd, &err) == STATUS_OK) {
+		if (file.size_bytes < EXPECTED_TEXT_MAX &&
+		    files_open(c->files, file.blob, &fd, &err) == STATUS_OK) {
 			char text[EXPECTED_TEXT_MAX] = "";
 
 			if (files_read(fd, 0, text, (size_t)file.size_bytes, &err) == STATUS_OK)

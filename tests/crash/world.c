@@ -16,7 +16,6 @@
 #include "common/reflect/pool.h"
 #include "common/reflect/search.h"
 #include "common/reflect/wire.h"
-#include "services/repo/files.h"
 #include "services/repo/query.h"
 
 /* Records: a built-in message with two texts. */
@@ -288,70 +287,6 @@ void world_put_batch(struct world *w, const char *collection, const char *prefix
 	put_all(w, collection, prefix, value, count, true);
 }
 
-/* ------------------------------------------------------------ files */
-
-/* Their ids among the expectations. */
-#define FILE_PREFIX "file:"
-
-/* As PutFile does: the bytes are synced, then the row is written, then what it replaces goes. */
-void world_put_file(struct world *w, const char *collection, const char *path,
-		    const char *value)
-{
-	AUTO_FREE char *id = xasprintf(FILE_PREFIX "%s", path);
-	struct collection *c = acquire(w, collection);
-	struct file_draft draft = {0};
-	struct store_file_change change = {
-		.action = STORE_FILE_PUT,
-		.file = {.record_id = "", .path = path, .size_bytes = (int64_t)strlen(value)}};
-	struct store_file_changes changes = {.changes = &change, .count = 1};
-	struct store_write write = {.operation = store_change_files,
-				    .operands = &changes,
-				    .id = "",
-				    .now_us = NOW_US};
-	struct error err;
-
-	expectation_begin(collection, id, value);
-	must(file_draft_begin(&draft, c->files, &err), &err, "file_draft_begin");
-	must(file_draft_add(&draft, bytes_of(value, strlen(value)), &err), &err,
-	     "file_draft_add");
-	AUTO_FREE char *blob = xstrdup(draft.name);
-	must(file_draft_end(&draft, change.file.sha256, &err), &err, "file_draft_end");
-	must(files_sync(c->files, &err), &err, "files_sync");
-	change.file.blob = blob;
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &write, &err), &err, "put file");
-	expectation_done(collection, id, value);
-	for (size_t at = 0; at < changes.dropped.len;
-	     at += strlen(changes.dropped.buf + at) + 1)
-		files_remove(c->files, changes.dropped.buf + at);
-	strbuf_release(&changes.dropped);
-	catalog_release(w->catalog, c);
-}
-
-/* "" if there is none, "damaged" if its bytes are not what its row says. */
-static void file_value(struct collection *c, const char *path, char out[EXPECTED_TEXT_MAX])
-{
-	struct store_reader *reader;
-	struct store_file file;
-	struct arena arena;
-	struct error err;
-	int fd;
-
-	arena_init(&arena, 0);
-	(void)snprintf(out, EXPECTED_TEXT_MAX, "damaged");
-	must(store_take_reader(c->store, &reader, &err), &err, "store_take_reader");
-	enum status status = store_get_file(reader, "", path, &arena, &file, &err);
-	store_give_reader(c->store, reader);
-	if (status == STATUS_NOT_FOUND) {
-		*out = '\0';
-	} else if (status == STATUS_OK && file.size_bytes < EXPECTED_TEXT_MAX &&
-		   files_open(c->files, file.blob, &fd, &err) == STATUS_OK) {
-		if (files_read(fd, 0, out, (size_t)file.size_bytes, &err) == STATUS_OK)
-			out[file.size_bytes] = '\0';
-		(void)close(fd);
-	}
-	arena_release(&arena);
-}
-
 /* ------------------------------------------------------------ checking */
 
 static bool wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -399,11 +334,6 @@ static size_t find(struct collection *c, const char *condition, const char *text
 	arena_release(&arena);
 	free(q);
 	return count;
-}
-
-static bool is_file(const char *id)
-{
-	return !strncmp(id, FILE_PREFIX, sizeof(FILE_PREFIX) - 1);
 }
 
 static void value_of(struct collection *c, const char *id, char out[EXPECTED_TEXT_MAX])
@@ -483,15 +413,10 @@ static bool check_records(struct collection *c, const struct expectations *e)
 		if (!*x->id || x->is_batch || world_is_file(x) ||
 		    strcmp(x->collection, c->name) != 0)
 			continue;
-		if (is_file(x->id))
-			file_value(c, x->id + sizeof(FILE_PREFIX) - 1, value);
-		else
-			value_of(c, x->id, value);
+		value_of(c, x->id, value);
 		if (!expected_allows(x, value))
 			return wrong("%s/%s is \"%s\", must be \"%s\"", c->name, x->id, value,
 				     x->done);
-		if (is_file(x->id))
-			continue;
 		present += *value != '\0';
 		if (*value && (!find(c, value, NULL) || !find(c, NULL, value)))
 			return wrong("%s/%s is not found by its value", c->name, x->id);

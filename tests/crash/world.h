@@ -25,10 +25,6 @@ void world_delete(struct world *w, const char *collection);
 void world_put(struct world *w, const char *collection, const char *id, const char *value);
 void world_remove(struct world *w, const char *collection, const char *id);
 
-/* A file of the collection, of few bytes. */
-void world_put_file(struct world *w, const char *collection, const char *path,
-		    const char *value);
-
 /* What is read is done: it must stay. */
 void world_read(struct world *w, const char *collection, const char *id);
 
