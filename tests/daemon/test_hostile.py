@@ -291,8 +291,7 @@ class Hostile(CollectorTest):
                 lambda: self.front.repo.Clone(collection_repo_pb2.CloneRequest(
                     source_collection=name, dest_name="copy")),
                 lambda: self.front.repo.BackupCollection(
-                    collection_repo_pb2.BackupCollectionRequest(collection=name)),
-                lambda: self.front.records.Invoke(cs.InvokeRequest(collection_name="orders"))):
+                    collection_repo_pb2.BackupCollectionRequest(collection=name))):
             with self.assertRpcError(Code.UNIMPLEMENTED):
                 call()
 
