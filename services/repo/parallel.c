@@ -78,7 +78,9 @@ void parallel_run(struct rpc_pool *pool, unsigned helpers, size_t count,
 		p->refs++;
 		pthread_mutex_unlock(&p->mu);
 		if (!rpc_pool_submit(pool, help, p)) {
-			release(p);
+			pthread_mutex_lock(&p->mu);
+			p->refs--;
+			pthread_mutex_unlock(&p->mu);
 			break;
 		}
 	}

@@ -121,12 +121,13 @@ static float nearness_of_score(enum vector_metric metric, double score)
 	return score > 1 ? INFINITY : (float)-(distance * distance);
 }
 
+/* @c is not NULL in a search with full text. */
 static void consider(struct ranking *k, struct candidate *c, int64_t row, float nearness)
 {
 	if (!(nearness >= k->min_nearness))
 		return;
 	k->matched++;
-	if (k->q->match) {
+	if (k->q->match && c) {
 		c->nearness = nearness;
 		c->is_hit = true;
 	} else {
@@ -311,7 +312,9 @@ static void fuse(struct ranking *k)
 	for (size_t i = 0; i < k->candidate_count; i++)
 		if (k->candidates[i].is_hit)
 			k->candidates[i].place = ++text_rank;
-	qsort(k->candidates, k->candidate_count, sizeof(*k->candidates), compare_nearness);
+	if (k->candidates)
+		qsort(k->candidates, k->candidate_count, sizeof(*k->candidates),
+		      compare_nearness);
 	k->hit_count = text_rank;
 	k->hits = xreallocarray(NULL, k->hit_count + 1, sizeof(*k->hits));
 	for (size_t i = 0; i < k->hit_count; i++) {

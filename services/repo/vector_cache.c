@@ -162,10 +162,14 @@ void vector_cache_forget(struct vector_cache *cache, uint64_t owner)
 
 void vector_cache_free(struct vector_cache *cache)
 {
+	struct vector_chunk *next;
+
 	if (!cache)
 		return;
-	while (cache->oldest)
-		drop(cache, cache->oldest);
+	for (struct vector_chunk *c = cache->oldest; c; c = next) {
+		next = c->newer;
+		drop(cache, c);
+	}
 	pthread_mutex_destroy(&cache->mu);
 	free(cache);
 }

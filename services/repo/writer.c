@@ -1,5 +1,6 @@
 #include "services/repo/writer.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,12 +52,13 @@ static void make_ready(struct writer_thread *t, struct writer_queue *q)
 	t->last_ready = q;
 }
 
-/* The next group of @q, taken off it. */
+/* The next group of @q, which is not empty, taken off it. */
 static struct store_batch *take_group(struct writer_queue *q)
 {
 	struct store_batch *first = q->first, *last = NULL;
 	struct weight all = {0, 0};
 
+	assert(first);
 	for (struct store_batch *b = first;
 	     b && all.writes < WRITER_GROUP_MAX && all.bytes < WRITER_GROUP_MAX_BYTES;
 	     b = b->next) {
@@ -245,12 +247,15 @@ enum status writer_run_batch(struct writer *writer, struct writer_queue *queue,
 
 	b->done = wake;
 	b->arg = &waiting;
-	if (!writer_submit(writer, queue, b))
+	if (!writer_submit(writer, queue, b)) {
+		b->arg = NULL;
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "too many writes are waiting");
+	}
 	pthread_mutex_lock(&waiting.mu);
 	while (!waiting.is_done)
 		pthread_cond_wait(&waiting.done, &waiting.mu);
 	pthread_mutex_unlock(&waiting.mu);
+	b->arg = NULL;
 	if (b->status != STATUS_OK && err)
 		*err = b->error;
 	return b->status;

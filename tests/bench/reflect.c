@@ -5,6 +5,7 @@
  * Environment: BENCH_ROUNDS (15), BENCH_SLICE_MS (20), a measurement's length.
  * Exit code 1: a bar is missed.
  */
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,13 +207,11 @@ static void measure_all(struct subject *s, double best_ns[ROWS])
 	const uint64_t rounds = setting("BENCH_ROUNDS", 15);
 	const uint64_t slice_ns = setting("BENCH_SLICE_MS", 20) * 1000000;
 
+	for (int row = 0; row < ROWS; row++)
+		best_ns[row] = INFINITY;
 	for (uint64_t round = 0; round < rounds; round++)
-		for (int row = 0; row < ROWS; row++) {
-			const double ns = measure(s, row, slice_ns);
-
-			if (!round || ns < best_ns[row])
-				best_ns[row] = ns;
-		}
+		for (int row = 0; row < ROWS; row++)
+			best_ns[row] = fmin(best_ns[row], measure(s, row, slice_ns));
 }
 
 static void print_table(const struct subject *s, const double ns[ROWS])
