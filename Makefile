@@ -760,6 +760,7 @@ test: test-unit test-crash test-link test-mask test-compat test-schema test-fuzz
 	test-daemon test-docs
 
 export COLLECTOR_BIN_DIR = $(abspath $(BIN))
+export LSAN_OPTIONS = suppressions=$(abspath tests/support/lsan.supp):print_suppressions=0
 export COLLECTOR_PY_DIR = $(abspath $(PY))
 export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
 
