@@ -56,7 +56,7 @@ enum status changes_add(struct store *s, int64_t seq, int64_t rid, enum change_k
 		return status;
 	sqlite3_bind_int64(stmt, 1, seq);
 	sqlite3_bind_int64(stmt, 2, rid);
-	sqlite3_bind_int(stmt, 3, kind);
+	sqlite3_bind_int(stmt, 3, (int)kind);
 	sqlite3_bind_int64(stmt, 4, (sqlite3_int64)at_us);
 	return database_run(s->writer, stmt, err);
 }

@@ -43,7 +43,7 @@ static enum status add_build(struct store *s, enum build_kind kind, const char *
 
 	if (status != STATUS_OK)
 		return status;
-	sqlite3_bind_int(stmt, 1, kind);
+	sqlite3_bind_int(stmt, 1, (int)kind);
 	sqlite3_bind_text(stmt, 2, detail, -1, SQLITE_STATIC);
 	return database_run(s->writer, stmt, err);
 }

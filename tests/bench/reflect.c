@@ -211,7 +211,7 @@ static void measure_all(struct subject *s, double best_ns[ROWS])
 		best_ns[row] = INFINITY;
 	for (uint64_t round = 0; round < rounds; round++)
 		for (int row = 0; row < ROWS; row++)
-			best_ns[row] = fmin(best_ns[row], measure(s, row, slice_ns));
+			best_ns[row] = fmin(best_ns[row], measure(s, (enum row)row, slice_ns));
 }
 
 static void print_table(const struct subject *s, const double ns[ROWS])

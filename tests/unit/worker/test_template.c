@@ -145,8 +145,8 @@ static bool output_of(void *arg, const char *id, const struct pool_message **ret
 START_TEST(a_definition_is_checked_without_values)
 {
 	struct template_types types = {pool, type("t.Order"), output_of, NULL};
-	static const char *const good[] = {"{\"a\": \"{{input.total_cents}}\", \"b\": "
-					   "[\"{{tasks.charge.output.order.id}}\"]}",
+	static const char *const good[] = {("{\"a\": \"{{input.total_cents}}\", \"b\": "
+					    "[\"{{tasks.charge.output.order.id}}\"]}"),
 					   "{\"a\": \"{{input.lines[0].sku}} {{input}}\"}",
 					   "{}"};
 	static const char *const bad[] = {"{\"a\": \"{{input.nope}}\"}",
