@@ -519,7 +519,10 @@ CRASH_SRC := \
 	tests/crash/file_world.c \
 	tests/crash/intercept.c \
 	tests/crash/journal.c \
+	tests/crash/lease_world.c \
+	tests/crash/modify_world.c \
 	tests/crash/repo.c \
+	tests/crash/sound_world.c \
 	tests/crash/vfs.c \
 	tests/crash/world.c
 

@@ -80,6 +80,18 @@ void expectations_take(struct expectations *e, const char *mark)
 		records_go(e, part[1], is_done);
 }
 
+bool expected_is_record(const struct expected *e)
+{
+	return *e->id && !e->is_batch && !strchr(e->id, ' ');
+}
+
+const char *expected_which(const struct expected *e, const char *what)
+{
+	const size_t len = strlen(what);
+
+	return !strncmp(e->id, what, len) && e->id[len] == ' ' ? e->id + len + 1 : NULL;
+}
+
 bool expected_allows(const struct expected *e, const char *value)
 {
 	if (!strcmp(e->done, value))

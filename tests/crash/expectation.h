@@ -35,6 +35,12 @@ void expectation_atomic(const char *collection, const char *prefix, const char *
 /* In the replay: take what it said. */
 void expectations_take(struct expectations *e, const char *mark);
 
+/* Is it a record's? What else there is has a space in its id: "<what> <which>". */
+bool expected_is_record(const struct expected *e);
+
+/* "<which>", if it is one of these; else NULL. */
+const char *expected_which(const struct expected *e, const char *what);
+
 /* May @value have been found? */
 bool expected_allows(const struct expected *e, const char *value);
 

@@ -7,30 +7,16 @@
 #include "common/base/alloc.h"
 #include "tests/crash/world.h"
 
-enum { NOW_US = 1700000000 };
-
 /* In expectations a file's id has this before its path. */
 #define MARK "file "
 
-static void must(enum status status, const struct error *err, const char *what)
+/* As PutFile, PutDir and DeleteFile do it. */
+static void change(struct world *w, struct collection *c, struct store_file_change *change,
+		   size_t count)
 {
-	if (status == STATUS_OK)
-		return;
-	fprintf(stderr, "%s: %s\n", what, err->message);
-	exit(1);
-}
-
-bool world_is_file(const struct expected *e)
-{
-	return !strncmp(e->id, MARK, strlen(MARK));
-}
-
-/* As PutFile and DeleteFile do it. */
-static void change(struct world *w, struct collection *c, struct store_file_change *change)
-{
-	struct store_file_changes changes = {.changes = change, .count = 1};
+	struct store_file_changes changes = {.changes = change, .count = count};
 	struct store_write write = {
-		.operation = store_change_files, .operands = &changes, .now_us = NOW_US};
+		.operation = store_change_files, .operands = &changes, .now_us = WORLD_NOW_US};
 	struct error err;
 
 	must(writer_run(catalog_writer(w->catalog), &c->queue, &write, &err), &err, "files");
@@ -40,25 +26,35 @@ static void change(struct world *w, struct collection *c, struct store_file_chan
 	strbuf_release(&changes.dropped);
 }
 
+static void write_content(struct collection *c, const char *value, struct store_file *file,
+			  char blob[UUID_TEXT_BYTES])
+{
+	struct file_draft draft = {0};
+	struct error err;
+
+	must(file_draft_begin(&draft, c->files, &err), &err, "file_draft_begin");
+	must(file_draft_add(&draft, bytes_of_string(value), &err), &err, "file_draft_add");
+	file->size_bytes = draft.size_bytes;
+	must(file_draft_end(&draft, file->sha256, &err), &err, "file_draft_end");
+	memcpy(blob, draft.name, UUID_TEXT_BYTES);
+	file->blob = blob;
+}
+
 void world_put_file(struct world *w, const char *collection, const char *path,
 		    const char *value)
 {
 	AUTO_FREE char *id = xasprintf(MARK "%s", path);
 	struct store_file_change put = {.action = STORE_FILE_PUT,
 					.file = {.record_id = "", .path = path}};
-	struct file_draft draft = {0};
 	struct collection *c;
 	struct error err;
+	char blob[UUID_TEXT_BYTES];
 
 	must(catalog_acquire(w->catalog, "default", collection, &c, &err), &err, "acquire");
 	expectation_begin(collection, id, value);
-	must(file_draft_begin(&draft, c->files, &err), &err, "file_draft_begin");
-	must(file_draft_add(&draft, bytes_of_string(value), &err), &err, "file_draft_add");
-	put.file.size_bytes = draft.size_bytes;
-	must(file_draft_end(&draft, put.file.sha256, &err), &err, "file_draft_end");
+	write_content(c, value, &put.file, blob);
 	must(files_sync(c->files, &err), &err, "files_sync");
-	put.file.blob = draft.name;
-	change(w, c, &put);
+	change(w, c, &put, 1);
 	expectation_done(collection, id, value);
 	catalog_release(w->catalog, c);
 }
@@ -73,13 +69,52 @@ void world_remove_file(struct world *w, const char *collection, const char *path
 
 	must(catalog_acquire(w->catalog, "default", collection, &c, &err), &err, "acquire");
 	expectation_begin(collection, id, "");
-	change(w, c, &removal);
+	change(w, c, &removal, 1);
 	expectation_done(collection, id, "");
 	catalog_release(w->catalog, c);
 }
 
+enum { DIR_FILES_MAX = 8 };
+
+void world_put_dir(struct world *w, const char *collection, const char *path, const char *value,
+		   size_t count, const char *old)
+{
+	struct store_file_change changes[DIR_FILES_MAX + 1] = {
+		{.action = STORE_FILE_REMOVE_BELOW, .file = {.record_id = "", .path = path}}};
+	char paths[DIR_FILES_MAX][EXPECTED_TEXT_MAX], blobs[DIR_FILES_MAX][UUID_TEXT_BYTES];
+	AUTO_FREE char *prefix = xasprintf(MARK "%s/n", path);
+	AUTO_FREE char *old_id = xasprintf(MARK "%s", old ? old : "");
+	struct collection *c;
+	struct error err;
+
+	must(catalog_acquire(w->catalog, "default", collection, &c, &err), &err, "acquire");
+	expectation_atomic(collection, prefix, value);
+	if (old)
+		expectation_begin(collection, old_id, "");
+	for (size_t i = 0; i < count; i++) {
+		AUTO_FREE char *id = xasprintf("%s%zu", prefix, i);
+		struct store_file_change *put = &changes[i + 1];
+
+		(void)snprintf(paths[i], sizeof(paths[i]), "%s/n%zu", path, i);
+		*put = (struct store_file_change){.action = STORE_FILE_PUT,
+						  .file = {.record_id = "", .path = paths[i]}};
+		expectation_begin(collection, id, value);
+		write_content(c, value, &put->file, blobs[i]);
+	}
+	must(files_sync(c->files, &err), &err, "files_sync");
+	change(w, c, changes, count + 1);
+	for (size_t i = 0; i < count; i++) {
+		AUTO_FREE char *id = xasprintf("%s%zu", prefix, i);
+
+		expectation_done(collection, id, value);
+	}
+	if (old)
+		expectation_done(collection, old_id, "");
+	catalog_release(w->catalog, c);
+}
+
 /* What the file holds, "" if there is none, "lost" if its bytes are not there. */
-static void content_of(struct collection *c, const char *path, char out[EXPECTED_TEXT_MAX])
+void world_file_value(struct collection *c, const char *path, char out[EXPECTED_TEXT_MAX])
 {
 	struct store_reader *reader;
 	struct store_file file;
@@ -106,21 +141,4 @@ static void content_of(struct collection *c, const char *path, char out[EXPECTED
 		must(status, &err, "store_get_file");
 	}
 	arena_release(&arena);
-}
-
-bool world_files_are_as_expected(struct collection *c, const struct expectations *e)
-{
-	for (const struct expected *x = e->all; x < e->all + e->count; x++) {
-		char content[EXPECTED_TEXT_MAX];
-
-		if (!world_is_file(x) || strcmp(x->collection, c->name) != 0)
-			continue;
-		content_of(c, x->id + strlen(MARK), content);
-		if (!expected_allows(x, content)) {
-			fprintf(stderr, "%s/%s holds \"%s\", must hold \"%s\"\n", c->name,
-				x->id, content, x->done);
-			return false;
-		}
-	}
-	return true;
 }

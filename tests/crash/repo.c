@@ -122,12 +122,70 @@ static void put_files_again(struct world *w)
 	world_remove_file(w, "a", "h");
 }
 
+static void put_directories(struct world *w)
+{
+	world_create(w, "a");
+	world_put(w, "a", "1", "one");
+	world_put_file(w, "a", "d/old", "old");
+	world_put_dir(w, "a", "d", "one", 3, "d/old");
+	world_put_dir(w, "a", "d", "two", 3, NULL);
+}
+
+static void put_directories_again(struct world *w)
+{
+	world_put_dir(w, "a", "d", "three", 3, NULL);
+	world_put_file(w, "a", "after", "four");
+}
+
+static void modify(struct world *w)
+{
+	world_create(w, "a");
+	world_put_many(w, "a", "m", "many", 4);
+	world_modify(w, "a", "namespace", WORLD_TEXT_NAME);
+	/* While it is built. */
+	world_put(w, "a", "m1", "one");
+	world_remove(w, "a", "m2");
+	world_wait_built(w, "a");
+	world_put(w, "a", "m3", "three");
+}
+
+static void modify_again(struct world *w)
+{
+	world_modify(w, "a", "name", WORLD_TEXT_NONE);
+	world_wait_built(w, "a");
+	world_put(w, "a", "m4", "four");
+	world_modify(w, "a", "name", WORLD_TEXT_ALL);
+	world_put(w, "a", "m4", "five");
+	world_wait_built(w, "a");
+}
+
+static void lease_records(struct world *w)
+{
+	world_create(w, "a");
+	world_put(w, "a", "1", "one");
+	world_put(w, "a", "2", "two");
+	world_lease(w, "a", "1", "one", 1);
+	world_lease(w, "a", "2", "two", 2);
+	world_release(w, "a", "1", 1);
+}
+
+static void lease_again(struct world *w)
+{
+	world_lease(w, "a", "1", "one", 3);
+	world_release(w, "a", "2", 2);
+	world_release(w, "a", "1", 3);
+	world_lease(w, "a", "2", "two", 4);
+}
+
 static const struct scenario scenarios[] = {
 	{"the first start", {start, start}, 0},
 	{"CreateCollection, DeleteCollection", {create_collection, delete_and_create_again}, 0},
 	{"Create, Update, Delete, groups, Batch", {write_records, start}, 0},
 	{"a checkpoint", {write_much}, 0},
 	{"PutFile, DeleteFile", {put_files, put_files_again}, 0},
+	{"PutDir", {put_directories, put_directories_again}, 0},
+	{"Modify", {modify, modify_again}, 0},
+	{"Lease, Release", {lease_records, lease_again}, 0},
 	{"killed at the first start, then the power fails",
 	 {create_collection, create_collection},
 	 1},

@@ -1,13 +1,10 @@
 #include "tests/crash/world.h"
 
-#include <dirent.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/random.h"
@@ -21,9 +18,9 @@
 /* Records: a built-in message with two texts. */
 #define MESSAGE "collector.NamespacedName"
 
-enum { FIELD_VALUE = 2, FIELD_PADDING = 1000, NOW_US = 1700000000 };
+enum { FIELD_VALUE = 2, FIELD_PADDING = 1000, NOW_US = WORLD_NOW_US };
 
-static void must(enum status status, const struct error *err, const char *what)
+void must(enum status status, const struct error *err, const char *what)
 {
 	if (status == STATUS_OK)
 		return;
@@ -41,6 +38,18 @@ static void key_text(const struct world *w, char out[EXPECTED_TEXT_MAX])
 		(unsigned long long)hash_siphash(no_key, w->key.bytes, sizeof(w->key.bytes)));
 }
 
+/* The writer's thread: somebody may wait for what was written. */
+static void committed(void *arg, const char *incarnation)
+{
+	struct world *w = arg;
+
+	(void)incarnation;
+	pthread_mutex_lock(&w->mu);
+	w->commits++;
+	pthread_cond_broadcast(&w->written);
+	pthread_mutex_unlock(&w->mu);
+}
+
 void world_open(struct world *w, const char *directory)
 {
 	AUTO_FREE char *key = xasprintf("%s/page_token.key", directory);
@@ -48,12 +57,17 @@ void world_open(struct world *w, const char *directory)
 	struct error err;
 
 	w->types = types_new(NULL);
+	w->commits = 0;
+	pthread_mutex_init(&w->mu, NULL);
+	pthread_cond_init(&w->written, NULL);
 	must(page_token_load_key(key, &w->key, &err), &err, "page_token_load_key");
 	const struct catalog_options options = {
 		.directory = directory,
 		.writer_threads = 1,
 		.max_open = 16,
 		.types = w->types,
+		.notify = committed,
+		.notify_arg = w,
 	};
 	must(catalog_open(&options, &w->catalog, &err), &err, "catalog_open");
 	key_text(w, text);
@@ -64,6 +78,8 @@ void world_close(struct world *w)
 {
 	catalog_close(w->catalog);
 	types_free(w->types);
+	pthread_cond_destroy(&w->written);
+	pthread_mutex_destroy(&w->mu);
 }
 
 /* ------------------------------------------------------------ collections */
@@ -78,6 +94,7 @@ static void describe(const char *name, struct strbuf *out)
 	size_t mark = wire_open(out, 3);
 	wire_add_string(out, 2, MESSAGE);
 	wire_close(out, mark);
+	wire_add_string(out, 4, "name");
 	wire_add_string(out, 102, incarnation);
 	wire_add_uint(out, 103, 1);
 }
@@ -309,22 +326,29 @@ static bool count_row(void *arg, const struct store_record *record)
 	return true;
 }
 
+struct query *world_query(const struct collection *c, const char *value, struct arena *arena)
+{
+	const struct query_operand o = {.type = OPERAND_TEXT, .text = value};
+	struct query *q = arena_zalloc(arena, sizeof(*q));
+	struct error err;
+
+	query_init(q, c->type.pool, c->type.message, arena);
+	if (value)
+		must(query_add(q, "name", QUERY_EQUALS, &o, 1, "", &err), &err, "query_add");
+	return q;
+}
+
 /* How many records a query finds; @condition and @text are NULL or a value's. */
 static size_t find(struct collection *c, const char *condition, const char *text)
 {
-	struct query *q = xcalloc(1, sizeof(*q));
 	struct store_reader *reader;
 	struct arena arena;
+	struct query *q;
 	struct error err;
 	size_t count = 0;
 
 	arena_init(&arena, 0);
-	query_init(q, c->type.pool, c->type.message, &arena);
-	if (condition) {
-		const struct query_operand o = {.type = OPERAND_TEXT, .text = condition};
-
-		must(query_add(q, "name", QUERY_EQUALS, &o, 1, "", &err), &err, "query_add");
-	}
+	q = world_query(c, condition, &arena);
 	if (text)
 		query_set_text(q, text, false);
 	query_finish(q);
@@ -332,7 +356,6 @@ static size_t find(struct collection *c, const char *condition, const char *text
 	must(store_query(reader, q, count_row, &count, &err), &err, "store_query");
 	store_give_reader(c->store, reader);
 	arena_release(&arena);
-	free(q);
 	return count;
 }
 
@@ -359,8 +382,22 @@ static void value_of(struct collection *c, const char *id, char out[EXPECTED_TEX
 	arena_release(&arena);
 }
 
+/* What is found of it, "": it is not there. */
+static void look_for(struct world *w, struct collection *c, const struct expected *x,
+		     char out[EXPECTED_TEXT_MAX])
+{
+	if (expected_which(x, "file"))
+		world_file_value(c, expected_which(x, "file"), out);
+	else if (expected_which(x, "shape"))
+		world_shape_value(c, out);
+	else if (expected_which(x, "lease"))
+		world_lease_value(w, c, expected_which(x, "lease"), out);
+	else
+		value_of(c, x->id, out);
+}
+
 /* Of an atomic batch all records have its value, or none has. */
-static bool check_batches(struct collection *c, const struct expectations *e)
+static bool check_batches(struct world *w, struct collection *c, const struct expectations *e)
 {
 	for (const struct expected *b = e->all; b < e->all + e->count; b++) {
 		size_t all = 0, written = 0;
@@ -373,7 +410,7 @@ static bool check_batches(struct collection *c, const struct expectations *e)
 			if (x->is_batch || strcmp(x->collection, c->name) != 0 || !*x->id ||
 			    strncmp(x->id, b->id, strlen(b->id)) != 0)
 				continue;
-			value_of(c, x->id, value);
+			look_for(w, c, x, value);
 			all++;
 			written += !strcmp(value, b->done);
 		}
@@ -400,9 +437,10 @@ void world_read(struct world *w, const char *collection, const char *id)
 	catalog_release(w->catalog, c);
 }
 
-/* The records of one collection, and that counter, index and text agree with them. */
-static bool check_records(struct collection *c, const struct expectations *e)
+/* The collection's records and whatever else; counter, index and text agree with them. */
+static bool check_all(struct world *w, struct collection *c, const struct expectations *e)
 {
+	const bool has_text = world_has_text(c);
 	struct store_sizes sizes;
 	struct error err;
 	size_t present = 0;
@@ -410,15 +448,17 @@ static bool check_records(struct collection *c, const struct expectations *e)
 	for (const struct expected *x = e->all; x < e->all + e->count; x++) {
 		char value[EXPECTED_TEXT_MAX];
 
-		if (!*x->id || x->is_batch || world_is_file(x) ||
+		if (!*x->id || x->is_batch || expected_which(x, "tokens") ||
 		    strcmp(x->collection, c->name) != 0)
 			continue;
-		value_of(c, x->id, value);
+		look_for(w, c, x, value);
 		if (!expected_allows(x, value))
 			return wrong("%s/%s is \"%s\", must be \"%s\"", c->name, x->id, value,
 				     x->done);
-		present += *value != '\0';
-		if (*value && (!find(c, value, NULL) || !find(c, NULL, value)))
+		if (!*value || !expected_is_record(x))
+			continue;
+		present++;
+		if (!find(c, value, NULL) || (has_text && !find(c, NULL, value)))
 			return wrong("%s/%s is not found by its value", c->name, x->id);
 	}
 	must(store_measure(c->store, &sizes, &err), &err, "store_measure");
@@ -441,89 +481,10 @@ static bool check_collection(struct world *w, const struct expected *x,
 		       wrong("collection %s is not there", x->collection);
 	must(status, &err, "catalog_acquire");
 	good = expected_allows(x, "yes") || wrong("collection %s is there", x->collection);
-	good = good && check_records(c, e) && check_batches(c, e) &&
-	       world_files_are_as_expected(c, e);
+	world_wait_built(w, x->collection);
+	good = good && check_all(w, c, e) && check_batches(w, c, e) &&
+	       world_shape_is_whole(c) && world_tokens_go_on(w, c, e);
 	catalog_release(w->catalog, c);
-	return good;
-}
-
-static bool is_sound(const char *path)
-{
-	static const char *const checks[] = {
-		"PRAGMA integrity_check",
-		"INSERT INTO text (text, rank) VALUES ('integrity-check', 1)", NULL};
-	sqlite3 *db;
-	bool good = sqlite3_open(path, &db) == SQLITE_OK;
-
-	for (size_t i = 0; good && checks[i]; i++) {
-		sqlite3_stmt *stmt;
-
-		/* The text's view needs a function of ours: the first check alone will do then. */
-		if (sqlite3_prepare_v2(db, checks[i], -1, &stmt, NULL) != SQLITE_OK)
-			continue;
-		int code = sqlite3_step(stmt);
-		if (i == 0)
-			good = code == SQLITE_ROW &&
-			       !strcmp((const char *)sqlite3_column_text(stmt, 0), "ok");
-		(void)sqlite3_finalize(stmt);
-	}
-	sqlite3_close(db);
-	return good || wrong("%s is damaged", path);
-}
-
-static int count_in(const char *path)
-{
-	DIR *dir = opendir(path);
-	const struct dirent *found;
-	int count = 0;
-
-	while (dir && (found = readdir(dir)))
-		count += *found->d_name != '.';
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
-/* After the start nothing is left over: one incarnation of each collection, staging empty. */
-static bool check_files(const struct world *w, const char *directory)
-{
-	AUTO_FREE char *staging = xasprintf("%s/staging", directory);
-	struct catalog_item *items;
-	struct arena arena;
-	size_t count;
-	bool good = count_in(staging) == 0 || wrong("staging is not empty");
-
-	arena_init(&arena, 0);
-	count = catalog_list(w->catalog, NULL, &arena, &items);
-	for (size_t i = 0; good && i < count; i++) {
-		AUTO_FREE char *path =
-			xasprintf("%s/ns/%s/%s", directory, items[i].ns, items[i].name);
-
-		good = count_in(path) == 1 ||
-		       wrong("%s has %d incarnations", path, count_in(path));
-	}
-	arena_release(&arena);
-	return good;
-}
-
-static bool check_databases(const char *directory, int depth)
-{
-	DIR *dir = opendir(directory);
-	const struct dirent *found;
-	bool good = true;
-
-	while (good && dir && (found = readdir(dir))) {
-		AUTO_FREE char *path = xasprintf("%s/%s", directory, found->d_name);
-
-		if (*found->d_name == '.')
-			continue;
-		if (!strcmp(found->d_name, "collection.db"))
-			good = is_sound(path);
-		else if (depth < 4)
-			good = check_databases(path, depth + 1);
-	}
-	if (dir)
-		closedir(dir);
 	return good;
 }
 
@@ -549,12 +510,12 @@ bool world_is_as_expected(const char *directory, const struct expectations *e)
 	for (const struct expected *x = e->all; good && x < e->all + e->count; x++)
 		if (!*x->id)
 			good = check_collection(&w, x, e);
-	good = good && check_files(&w, directory);
+	good = good && world_is_clean(&w, directory);
 	/* It can be worked with. */
 	if (good) {
 		world_create(&w, "afterwards");
 		world_put(&w, "afterwards", "1", "one");
 	}
 	world_close(&w);
-	return good && check_databases(directory, 0);
+	return good && world_is_sound(directory, 0);
 }

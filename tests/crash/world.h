@@ -6,6 +6,8 @@
 #ifndef TESTS_CRASH_WORLD_H
 #define TESTS_CRASH_WORLD_H
 
+#include <pthread.h>
+
 #include "services/repo/catalog.h"
 #include "services/repo/page_token.h"
 #include "tests/crash/expectation.h"
@@ -14,7 +16,16 @@ struct world {
 	struct types *types;
 	struct catalog *catalog;
 	struct page_token_key key;
+	pthread_mutex_t mu; /* what follows */
+	pthread_cond_t written;
+	unsigned commits; /* of any collection, since the start */
 };
+
+/* Time stands still. */
+enum { WORLD_NOW_US = 1700000000 };
+
+/* Else the process ends, and says what it was. */
+void must(enum status status, const struct error *err, const char *what);
 
 void world_open(struct world *w, const char *directory);
 void world_close(struct world *w);
@@ -40,12 +51,57 @@ void world_put_many(struct world *w, const char *collection, const char *prefix,
 void world_put_batch(struct world *w, const char *collection, const char *prefix,
 		     const char *value, size_t count);
 
-/* Files of a collection: their expectations have ids of their own. */
+/*
+ * What is no record has expectations with ids of their own, "<what> <which>", and is looked for
+ * by its file's function. Files of a collection, in file_world.c:
+ */
 void world_put_file(struct world *w, const char *collection, const char *path,
 		    const char *value);
 void world_remove_file(struct world *w, const char *collection, const char *path);
-bool world_is_file(const struct expected *e);
-bool world_files_are_as_expected(struct collection *c, const struct expectations *e);
+
+/*
+ * As PutDir does it, in one transaction: what is below @path goes, and as many files
+ * "<path>/n0" ... come. @old is what went, known to be a file in it; NULL: there was none.
+ */
+void world_put_dir(struct world *w, const char *collection, const char *path, const char *value,
+		   size_t count, const char *old);
+void world_file_value(struct collection *c, const char *path, char out[EXPECTED_TEXT_MAX]);
+
+/*
+ * Modify, in modify_world.c: another index, other full text, another version of the type.
+ * What it leaves to build goes on behind it.
+ */
+enum world_text { WORLD_TEXT_NAME, WORLD_TEXT_NONE, WORLD_TEXT_ALL };
+void world_modify(struct world *w, const char *collection, const char *indexed,
+		  enum world_text text);
+
+/* Until what was left to build is built, by the builder of the world. */
+void world_wait_built(struct world *w, const char *collection);
+void world_shape_value(struct collection *c, char out[EXPECTED_TEXT_MAX]);
+bool world_has_text(struct collection *c);
+/* What the definition says is there. Says on standard error what is not. */
+bool world_shape_is_whole(struct collection *c);
+
+/* Leases, in lease_world.c: their values are tokens. */
+/*
+ * The record "<id>" of @value, which no other has. @token is the next of the collection: they
+ * count up from 1.
+ */
+void world_lease(struct world *w, const char *collection, const char *id, const char *value,
+		 int token);
+void world_release(struct world *w, const char *collection, const char *id, int token);
+void world_lease_value(struct world *w, struct collection *c, const char *id,
+		       char out[EXPECTED_TEXT_MAX]);
+/* Tokens are never given twice, whatever was lost. */
+bool world_tokens_go_on(struct world *w, struct collection *c, const struct expectations *e);
+
+/* Nothing is left over of what was being made or deleted: in sound_world.c. */
+bool world_is_clean(const struct world *w, const char *directory);
+/* So are all databases, at most so deep below; @depth is 0 for all. */
+bool world_is_sound(const char *directory, int depth);
+
+/* The query for the records with the value, in @arena. */
+struct query *world_query(const struct collection *c, const char *value, struct arena *arena);
 
 /* Is all as it must be in the directory? Says on standard error what is not. */
 bool world_is_as_expected(const char *directory, const struct expectations *e);
