@@ -826,6 +826,12 @@ test-model: export MODEL_STEPS := $(or $(MODEL_STEPS),50000)
 test-model: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/daemon/run.py repo_model
 
+.PHONY: test-mesh
+test-mesh: ## five collectors on machines of their own: cut off, killed, moved, slowed (MESH_ROUNDS=10)
+test-mesh: export MESH_ROUNDS := $(or $(MESH_ROUNDS),10)
+test-mesh: all $(PY)/stamp
+	$(Q)$(PYTHON) tests/daemon/run.py mesh_network
+
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/docs/run.py README.md

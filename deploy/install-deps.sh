@@ -22,12 +22,12 @@ runtime_packages=(
 	libevent-dev libgrpc-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev libsqlite3-dev
 	protobuf-c-compiler protobuf-compiler supervisor
 )
-# check links with libsubunit and its tests are run by Python; npm fetches buf and
+# check links with libsubunit and its tests are run by Python; networks of tests are made
+# with iproute2 and iptables; npm fetches buf and
 # the conformance tests' runner; g++ compiles what is held against libprotobuf's C++.
 dev_packages=(
 	check clang clang-format clang-tidy cppcheck g++ git grpc-proto libprotoc-dev
-	libsubunit-dev
-	protobuf-compiler-grpc python3 python3-grpcio python3-protobuf
+	iproute2 iptables libsubunit-dev protobuf-compiler-grpc python3 python3-grpcio python3-protobuf
 )
 
 # name for a person | pkg-config module | least version | apt package. gRPC's
@@ -46,8 +46,8 @@ dev_modules=('Check|check|0.15|check' 'subunit|libsubunit|1.4|libsubunit-dev')
 runtime_programs=('cc|gcc' 'make|make' 'protoc|protobuf-compiler'
 	'protoc-c|protobuf-c-compiler' 'supervisord|supervisor')
 dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|clang-tidy'
-	'cppcheck|cppcheck' 'git|git' 'grpc_python_plugin|protobuf-compiler-grpc' 'npm|npm'
-	'/usr/bin/python3|python3')
+	'cppcheck|cppcheck' 'git|git' 'grpc_python_plugin|protobuf-compiler-grpc' 'ip|iproute2'
+	'npm|npm' 'nsenter|util-linux' '/usr/bin/python3|python3' '/usr/sbin/iptables|iptables')
 
 runtime_files=('/usr/include/google/protobuf/descriptor.proto|libprotobuf-dev')
 dev_files=('/usr/share/grpc-proto/grpc/testing/test.proto|grpc-proto'

@@ -157,6 +157,7 @@ static void tick(void *arg)
 	list = peers_list(m->d->peers, &arena, &count);
 	for (size_t i = 0; i < count; i++)
 		mesh_send_ping(m, &list[i], &arena);
+	mesh_follow(m, list, count, &arena);
 	for (size_t i = 0; i < m->seed_count; i++)
 		try_seed(m, &m->seeds[i]);
 	daemon_set_number(m->d->daemon, "peers", (int64_t)count);
@@ -251,6 +252,7 @@ void mesh_free(struct mesh *m)
 	rpc_pool_free(m->dialling);
 	map_release(&m->pending, NULL);
 	map_release(&m->learned, free);
+	map_release(&m->dialled, NULL);
 	hearsay_free(m->hearsay);
 	free(m->seeds);
 	pthread_mutex_destroy(&m->mu);

@@ -42,6 +42,7 @@ struct mesh {
 	pthread_cond_t idle;
 	struct map pending; /* nonces of Connects of ours that are under way */
 	struct map learned; /* peer id -> struct mesh_learned */
+	struct map dialled; /* addresses that a reconnect is under way to */
 	unsigned under_way; /* pings and work on the pool */
 	bool leaving;
 };
@@ -62,6 +63,10 @@ enum status mesh_check_peer(const struct mesh *m, const char *id, const char *co
 
 /* Ping one peer; what comes of it goes to the tables. */
 void mesh_send_ping(struct mesh *m, const struct peer_info *info, struct arena *arena);
+
+/* Who answers no more, and was told to be elsewhere, is dialled there. */
+void mesh_follow(struct mesh *m, const struct peer_info *list, size_t count,
+		 struct arena *arena);
 
 /* The peer is gone: what it told is, too. */
 void mesh_forget(struct mesh *m, const char *peer);

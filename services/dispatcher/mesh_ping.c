@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -193,19 +194,36 @@ void mesh_forget(struct mesh *m, const char *peer)
 	arena_release(&arena);
 }
 
-/* -------------------------------------------------------------------- pings */
-
-struct ping {
-	struct mesh *mesh;
-	struct peer *peer;
-	char *address;
-	uint64_t sent_ns;
-};
+/* --------------------------------------------------------------- dialling again */
 
 struct reconnect {
 	struct mesh *mesh;
 	char *address;
 };
+
+static bool begin_dialling(struct mesh *m, const char *address)
+{
+	bool first;
+
+	pthread_mutex_lock(&m->mu);
+	first = !m->leaving && !map_get(&m->dialled, address);
+	if (first) {
+		map_put(&m->dialled, address, m);
+		m->under_way++;
+	}
+	pthread_mutex_unlock(&m->mu);
+	return first;
+}
+
+static void end_reconnect(struct reconnect *r)
+{
+	pthread_mutex_lock(&r->mesh->mu);
+	map_remove(&r->mesh->dialled, r->address);
+	pthread_mutex_unlock(&r->mesh->mu);
+	mesh_end(r->mesh);
+	free(r->address);
+	free(r);
+}
 
 static void reconnect_on_pool(void *arg)
 {
@@ -218,28 +236,53 @@ static void reconnect_on_pool(void *arg)
 
 	arena_init(&arena, 0);
 	if (mesh_connect(r->mesh, r->address, own, &options, &arena, &id, &err) != STATUS_OK)
-		log_debug("%s has forgotten us and cannot be connected to: %s; trying again",
+		log_debug("%s was a peer and cannot be connected to: %s; trying again",
 			  r->address, err.message);
 	arena_release(&arena);
-	mesh_end(r->mesh);
-	free(r->address);
-	free(r);
+	end_reconnect(r);
 }
 
-/* A peer that was started anew answers but does not know us. */
+/* Once at a time for each address. */
 static void reconnect(struct mesh *m, const char *address)
 {
-	struct reconnect *r = xcalloc(1, sizeof(*r));
+	struct reconnect *r;
 
+	if (!begin_dialling(m, address))
+		return;
+	r = xcalloc(1, sizeof(*r));
 	*r = (struct reconnect){m, xstrdup(address)};
-	if (mesh_begin(m)) {
-		if (mesh_submit(m, reconnect_on_pool, r))
-			return;
-		mesh_end(m);
-	}
-	free(r->address);
-	free(r);
+	if (!mesh_submit(m, reconnect_on_pool, r))
+		end_reconnect(r);
 }
+
+void mesh_follow(struct mesh *m, const struct peer_info *list, size_t count,
+		 struct arena *arena)
+{
+	const struct heard *heard = NULL, *h;
+	size_t heard_count = 0;
+	struct error ignored;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!list[i].missed)
+			continue;
+		if (!heard)
+			heard = hearsay_list(m->hearsay, arena, &heard_count);
+		h = find(heard, heard_count, list[i].id);
+		if (h && strcmp(h->address, list[i].address) != 0 &&
+		    address_check(h->address, m->d->allowed_addresses, "address", &ignored) ==
+			    STATUS_OK)
+			reconnect(m, h->address);
+	}
+}
+
+/* -------------------------------------------------------------------- pings */
+
+struct ping {
+	struct mesh *mesh;
+	struct peer *peer;
+	char *address;
+	uint64_t sent_ns;
+};
 
 static void ping_done(void *arg, enum status status, const struct error *err,
 		      struct bytes reply, const struct rpc_outcome *outcome)
@@ -260,7 +303,7 @@ static void ping_done(void *arg, enum status status, const struct error *err,
 				   (clock_monotonic_ns() - p->sent_ns) / 1000,
 				   answer.namespaces))
 			mesh_changed(m);
-		if (!*answer.nonce)
+		if (!*answer.nonce) /* it was started anew and does not know us */
 			reconnect(m, p->address);
 		ask(m, peer_id(p->peer), answer.mesh_version);
 	} else if (peers_missed(m->d->peers, p->peer)) {

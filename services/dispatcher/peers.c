@@ -360,6 +360,7 @@ const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t 
 			.address = arena_strdup(arena, x->address),
 			.namespaces = arena_list(arena, x->namespaces),
 			.state = x->state,
+			.missed = x->missed,
 			.created_us = x->created_us,
 			.last_seen_us = x->last_seen_us,
 			.round_trip_us = x->round_trip_us,

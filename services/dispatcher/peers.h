@@ -29,6 +29,7 @@ struct peer_info {
 	const char *id, *address;
 	const char *const *namespaces; /* that it serves; ends with NULL */
 	enum peer_state state;
+	int missed; /* pings since the last that it answered */
 	uint64_t created_us, last_seen_us, round_trip_us;
 	unsigned in_flight; /* calls under way */
 	bool is_ejected;

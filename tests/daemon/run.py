@@ -65,6 +65,7 @@ class Result(unittest.TestResult):
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         self._line("skip", test)
+        print("     " + reason, flush=True)
 
 
 def run_file(path, pattern, report):
@@ -81,7 +82,7 @@ def run_file(path, pattern, report):
     result = Result(name)
     loader.loadTestsFromModule(module).run(result)
     failed = len(result.failures) + len(result.errors)
-    if result.testsRun == 0 and not pattern and not failed:
+    if result.testsRun == 0 and not pattern and not failed and not result.skipped:
         print("FAIL %s: ran no test" % name)
         failed = 1
     with open(report, "w", encoding="utf-8") as f:

@@ -14,6 +14,8 @@ import time
 BIN_DIR = os.environ.get("COLLECTOR_BIN_DIR", os.path.abspath("build/bin"))
 
 NAMES = ("registry", "repo", "dispatcher", "worker", "console")
+USUAL_PORTS = {"dispatcher": 50051, "registry": 50052, "repo": 50053, "worker": 50054,
+               "console": 50055}
 
 # Generous: an instrumented daemon on a busy machine is slow. Nothing is asserted
 # about time; these only keep a broken daemon from hanging the suite.
@@ -57,11 +59,12 @@ def clean_environment():
 class Daemon:
     """One daemon: may be started, killed and started again, with the same data."""
 
-    def __init__(self, name, address, arguments, log_path):
+    def __init__(self, name, address, arguments, log_path, launcher=()):
         self.name = name
         self.address = address
         self.arguments = arguments
         self.log_path = log_path
+        self.launcher = list(launcher)
         self.process = None
 
     @property
@@ -72,7 +75,7 @@ class Daemon:
         assert self.process is None, self.name + " runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program] + self.arguments,
+                self.launcher + [self.program] + self.arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -120,14 +123,19 @@ class Daemon:
 class Cluster:
     """One collector: up to five daemons that know each other's addresses.
 
-    `options` adds arguments to single daemons, {"repo": ["--x", "y"]}.
+    `options` adds arguments to single daemons, {"repo": ["--x", "y"]}. On a `machine` of
+    network.py the front door is at the machine's address, the others on its loopback.
     """
 
-    def __init__(self, names=NAMES, options=None, data=None):
+    def __init__(self, names=NAMES, options=None, data=None, machine=None):
         self.names = list(names)
         self.directory = tempfile.mkdtemp(prefix="collector-test-")
         self.data = data or os.path.join(self.directory, "data")
-        self._ports = {name: Port() for name in NAMES}
+        self._ports = {} if machine else {name: Port() for name in NAMES}
+        self._addresses = {name: port.address for name, port in self._ports.items()}
+        for name, port in USUAL_PORTS.items() if machine else ():
+            host = machine.address if name == "dispatcher" else "127.0.0.1"
+            self._addresses[name] = "%s:%d" % (host, port)
         self.daemons = {}
         for name in NAMES:
             arguments = ["--data", self.data, "--listen", self.address(name)]
@@ -135,13 +143,21 @@ class Cluster:
                 arguments += ["--%s-address" % other, self.address(other)]
             arguments += (options or {}).get(name, [])
             log_path = os.path.join(self.directory, name + ".log")
-            self.daemons[name] = Daemon(name, self.address(name), arguments, log_path)
+            self.daemons[name] = Daemon(name, self.address(name), arguments, log_path,
+                                        machine.enter() if machine else ())
 
     def __getitem__(self, name):
         return self.daemons[name]
 
     def address(self, name):
-        return self._ports[name].address
+        return self._addresses[name]
+
+    def move(self, name, address):
+        """From its next start on, the daemon is at this address, and all are told so."""
+        old, self._addresses[name] = self._addresses[name], address
+        for daemon in self.daemons.values():
+            daemon.arguments = [address if a == old else a for a in daemon.arguments]
+        self.daemons[name].address = address
 
     def start(self):
         for name in self.names:

@@ -37,6 +37,14 @@ static enum peer_state state_of(const char *id)
 	return PEER_UNREACHABLE;
 }
 
+static int missed_of(const char *id)
+{
+	size_t count;
+	const struct peer_info *list = peers_list(peers, &arena, &count);
+
+	return count == 1 && !strcmp(list[0].id, id) ? list[0].missed : -1;
+}
+
 START_TEST(pings_decide_the_state)
 {
 	struct peer *x;
@@ -56,6 +64,9 @@ START_TEST(pings_decide_the_state)
 	ck_assert_int_eq(state_of("a"), PEER_UP);
 	peers_missed(peers, x);
 	ck_assert_int_eq(state_of("a"), PEER_UP);
+	ck_assert_int_eq(missed_of("a"), 1);
+	peers_answered(peers, x, 100, NULL);
+	ck_assert_int_eq(missed_of("a"), 0);
 	peer_done(x);
 }
 END_TEST
