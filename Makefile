@@ -823,6 +823,7 @@ test-corpus: all $(PY)/stamp
 .PHONY: test-model
 test-model: ## random operations on a collection against a model: 50,000 (MODEL_SEED, MODEL_STEPS)
 test-model: export MODEL_STEPS := $(or $(MODEL_STEPS),50000)
+test-model: export COLLECTOR_FILE_TIMEOUT_S := 7200
 test-model: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/daemon/run.py repo_model
 

@@ -19,7 +19,7 @@ from concurrent import futures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PARALLEL = 2
-FILE_TIMEOUT_S = 600
+FILE_TIMEOUT_S = int(os.environ.get("COLLECTOR_FILE_TIMEOUT_S", "600"))
 
 
 class Result(unittest.TestResult):

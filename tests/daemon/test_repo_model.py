@@ -1,12 +1,14 @@
 """Random operations on a collection, compared with a model of it in memory.
 
-The model is written from the documented meaning alone: a dict of messages. Both get
-the same operations, and must give the same answers, through restarts and kill -9.
+The model is written from the documented meaning alone: a dict of messages, a list of
+changes, a dict of leases. Both get the same operations, and must give the same answers,
+through restarts and kill -9; who watches is told of every change (repo_model.py).
 
 MODEL_SEED repeats a run (it is printed), MODEL_STEPS makes it longer:
 `make test-model`.
 """
 
+import itertools
 import os
 import random
 import sys
@@ -14,6 +16,7 @@ import sys
 import grpc
 from collector_testing import (
     Code, CollectorTest, collection_server_pb2 as cs, eventually, json_format, protos, struct_pb2)
+from repo_model import Feed, Leases, Watcher
 
 SCHEMA = """
 message Item {
@@ -31,11 +34,13 @@ NAMES = ["", "ada", "bob", "eve", "mallory"]
 CITIES = ["", "Berlin", "Paris"]
 TAGS = ["red", "green", "blue"]
 LABELS = ["x", "y"]
+STEPS_OF_A_PROCESS = 250
 
 
 class Record:
-    def __init__(self, item, labels, etag):
+    def __init__(self, item, labels, etag, number):
         self.item, self.labels, self.etag = item, labels, etag
+        self.number = number  # no other has it, not even one of the same id
 
 
 def value_at(item, path):
@@ -145,8 +150,21 @@ class Model(CollectorTest):
         self.front.create_collection("model", ITEM, indexed_fields=["name", "count", "owner.city"])
         self.records = {}  # in the order of creation, as the daemon's
         self.made = 0
+        self.feed = Feed()
         self.generator = Generator(self.seed)
         self.rng = self.generator.rng
+        self.leases = Leases(self)
+        condition = {"$or": [{"paid": True}, {"count": {"gt": 3}}]}
+        self.watchers = [Watcher(self, {}, lambda item: True),
+                         Watcher(self, condition, lambda item: holds(item, condition))]
+        self.addCleanup(lambda: [w.call.cancel() for w in self.watchers])
+
+    def describe(self):
+        return self.front.records.Describe(cs.DescribeRequest(collection_name="model"))
+
+    @staticmethod
+    def order_text(order):
+        return ", ".join(path + (" desc" if down else "") for path, down in order)
 
     # ------------------------------------------------------------ writes
 
@@ -176,18 +194,32 @@ class Model(CollectorTest):
         self.assertEqual(wanted, Code.OK)
         return answer
 
-    def why_not(self, record_id, etag, missing_is=Code.NOT_FOUND):
+    def token(self, record_id):
+        """Usually none; else of the lease that is held, or another; and whether it fits."""
+        held = self.leases.held.get(record_id)
+        if self.rng.random() < (0.3 if held else 0.9):
+            return 0, True
+        token = held if held and self.rng.random() < 0.8 else self.rng.randrange(1, 1 << 20)
+        return token, token == held
+
+    def why_not(self, record_id, etag, missing_is=Code.NOT_FOUND, is_held=True):
         record = self.records.get(record_id)
         if not record:
-            return Code.NOT_FOUND if etag else missing_is
-        return Code.ABORTED if etag and etag != record.etag else Code.OK
+            return Code.NOT_FOUND if etag else missing_is if is_held or missing_is != Code.OK \
+                else Code.ABORTED
+        return Code.ABORTED if etag and etag != record.etag or not is_held else Code.OK
+
+    def made_one(self):
+        self.made += 1
+        return self.made
 
     def request_create(self):
         record_id, item, labels = self.id(), self.generator.item(self.Item), self.labels()
         wanted = Code.ALREADY_EXISTS if record_id in self.records else Code.OK
 
         def apply(answer):
-            self.records[record_id] = Record(item, labels, answer.etag)
+            record = self.records[record_id] = Record(item, labels, answer.etag, self.made_one())
+            self.feed.add(record_id, record)
         return cs.CreateRequest(collection_name="model", id=record_id, item=protos.pack(item),
                                 labels=labels), wanted, apply
 
@@ -197,10 +229,14 @@ class Model(CollectorTest):
         etag = "" if allow_missing else self.etag(record_id)
         mask = self.rng.sample(["name", "count", "limit", "tags", "owner"], self.rng.randrange(3))
         replace = self.rng.random() < 0.3
-        wanted = self.why_not(record_id, etag, Code.OK if allow_missing else Code.NOT_FOUND)
+        token, is_held = self.token(record_id)
+        wanted = self.why_not(record_id, etag, Code.OK if allow_missing else Code.NOT_FOUND,
+                              is_held)
 
         def apply(answer):
-            record = self.records.setdefault(record_id, Record(None, {}, ""))
+            record = self.records.get(record_id)
+            if not record:
+                record = self.records[record_id] = Record(None, {}, "", self.made_one())
             new = self.Item()
             new.CopyFrom(record.item if mask and record.item is not None else item)
             if record.item is not None:
@@ -221,18 +257,24 @@ class Model(CollectorTest):
             record.item = new
             record.labels = dict(labels) if replace else {**record.labels, **labels}
             record.etag = answer.etag
+            self.feed.add(record_id, record)
         return cs.UpdateRequest(
             collection_name="model", id=record_id, item=protos.pack(item), update_mask=mask,
-            etag=etag, allow_missing=allow_missing, labels=labels,
+            etag=etag, allow_missing=allow_missing, labels=labels, lease_token=token,
             replace_labels=replace), wanted, apply
 
     def request_delete(self):
         record_id = self.id()
         etag, must_exist = self.etag(record_id), self.rng.random() < 0.5
-        wanted = self.why_not(record_id, etag, Code.NOT_FOUND if must_exist else Code.OK)
+        token, is_held = self.token(record_id)
+        wanted = self.why_not(record_id, etag, Code.NOT_FOUND if must_exist else Code.OK, is_held)
+
+        def apply(_):
+            if record_id in self.records:
+                self.feed.add(record_id, self.records.pop(record_id), is_delete=True)
+            self.leases.forget(record_id)
         return cs.DeleteRequest(collection_name="model", id=record_id, etag=etag,
-                                must_exist=must_exist), wanted, (
-            lambda answer: self.records.pop(record_id, None))
+                                must_exist=must_exist, lease_token=token), wanted, apply
 
     def write(self):
         make, method = self.rng.choice([
@@ -310,7 +352,7 @@ class Model(CollectorTest):
         request = cs.ListRequest(
             collection_name="model", label_filters=labels,
             filter=json_format.ParseDict(condition, struct_pb2.Struct()),
-            order_by=", ".join(path + (" desc" if down else "") for path, down in order),
+            order_by=self.order_text(order),
             page_size=self.rng.choice([1, 3, 10, 1000]))
         got = []
         while True:
@@ -362,25 +404,44 @@ class Model(CollectorTest):
             return
         apply(info)
 
+    def kill_during_a_lease(self):
+        request, wanted = self.leases.request()
+        call = self.front.records.Lease.future(request, timeout=30)
+        self.restart("repo")
+        # One that was answered is as if it was not: nobody knows its token.
+        call.exception()
+        self.leases.interrupted(wanted)
+
     def restart_cleanly(self):
         self.restart("repo", kill=False)
 
+    # ------------------------------------------------------------ watches
+
+    def catch_up(self):
+        self.rng.choice(self.watchers).catch_up()
+
+    def watch_anew(self):
+        watcher = self.rng.choice(self.watchers)
+        watcher.begin() if self.rng.random() < 0.3 else watcher.go_on()
+
     def test_random_operations(self):
         operations = [(self.write, 60), (self.batch, 8), (self.get, 12), (self.list, 20),
-                      (self.search, 8)]
-        ends = {self.steps * n // 6: end for n, end in enumerate(
-            (None, self.kill_during_a_write, self.restart_cleanly, self.kill_during_a_write,
-             self.kill_during_a_write, self.restart_cleanly)) if end}
+                      (self.search, 8), (self.catch_up, 5), (self.watch_anew, 1),
+                      (self.leases.lease, 8), (self.leases.renew, 3), (self.leases.release, 3)]
+        ends = itertools.cycle([self.kill_during_a_write, self.restart_cleanly,
+                                self.kill_during_a_lease, self.kill_during_a_write])
         for step in range(self.steps):
             with self.subTest(seed=self.seed, step=step):
-                if step in ends:
-                    ends[step]()
+                if step % STEPS_OF_A_PROCESS == STEPS_OF_A_PROCESS - 1:
+                    next(ends)()
                 self.rng.choices([o for o, _ in operations],
                                  [weight for _, weight in operations])[0]()
             if self._outcome and not self._outcome.success:
                 break
-        self.assertEqual(self.front.records.Describe(cs.DescribeRequest(
-            collection_name="model")).record_count, len(self.records))
+        self.assertEqual(self.describe().record_count, len(self.records))
+        self.leases.count()
+        for watcher in self.watchers:
+            watcher.catch_up()
 
 
 def eventually_get(front, record_id):
