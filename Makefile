@@ -680,6 +680,19 @@ $(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
 $(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
+# gRPC of others, at both ends: grpc-go as Debian packages it. Never instrumented.
+GO ?= $(firstword $(wildcard /usr/lib/go-*/bin/go) go)
+INTEROP     := $(BUILD)/interop
+INTEROP_SRC := \
+	tests/interop/cases.go \
+	tests/interop/main.go \
+	tests/interop/server.go
+$(INTEROP): $(INTEROP_SRC) | $(DEPS)
+	@mkdir -p $(@D)
+	$(say) GO tests/interop
+	$(Q)GO111MODULE=off GOFLAGS= GOPATH=/usr/share/gocode GOCACHE=$(abspath $(BUILD))/go-cache \
+		$(GO) build -o $@ ./tests/interop
+
 MASK_RANDOM := $(BIN)/tests/mask/random
 $(MASK_RANDOM): $(OBJ)/tests/mask/random.o $(OBJ)/tests/support/random_message.o \
 		$(OBJ)/tests/support/types.o $(CPP_ORACLE) \
@@ -766,10 +779,11 @@ export COLLECTOR_BIN_DIR = $(abspath $(BIN))
 export LSAN_OPTIONS = suppressions=$(abspath tests/support/lsan.supp):print_suppressions=0
 export COLLECTOR_PY_DIR = $(abspath $(PY))
 export COLLECTOR_BUILD_DIR = $(abspath $(BUILD))
+export COLLECTOR_INTEROP = $(abspath $(INTEROP))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(LIBPROTOBUF) $(MASK_RANDOM) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(INTEROP) $(LIBPROTOBUF) $(MASK_RANDOM) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
@@ -811,7 +825,7 @@ test-thread:
 endif
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
-test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN)
+test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN) $(INTEROP)
 	$(Q)COLLECTOR_NODE_MODULES=$$(tests/support/grpc_js.sh $(BUILD)) \
 		$(PYTHON) tests/daemon/run.py $(T)
 
@@ -908,8 +922,9 @@ check-headers: $(GEN)/pb.stamp
 		$(CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -fsyntax-only -x c -include $$h /dev/null || exit 1; \
 	done; echo "headers: $(words $(HEADERS)) compile alone"
 
-format: ## apply .clang-format
+format: ## apply .clang-format, and gofmt
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
+	$(Q)git ls-files '*.go' | xargs $(GO)fmt -w
 
 # Tools built on clang read it: what only gcc knows is left out.
 compile_commands.json: export COMPILE = $(CC) $(ALL_CFLAGS) \

@@ -6,16 +6,17 @@
 #   install-deps.sh --dev      and to test
 #   install-deps.sh --check    installs nothing: names what is missing or too old
 #
-# For Debian 13, Ubuntu 24.04 and later. Debian 12's SQLite is too old; with
-# COLLECTOR_ALLOW_TRIXIE=1 it is taken from Debian 13's suite "trixie", which
-# brings Debian 13's C library along, and nothing else is. What to do is decided
-# by what apt offers, not by /etc/os-release: a Debian 12 with that C library
-# calls itself 13.
+# For Debian 13, Ubuntu 24.04 and later. Debian 12's SQLite is too old, and its
+# grpc-go, which tests call with and are called by; with COLLECTOR_ALLOW_TRIXIE=1
+# these are taken from Debian 13's suite "trixie", which brings Debian 13's C
+# library along, and nothing else is. What to do is decided by what apt offers,
+# not by /etc/os-release: a Debian 12 with that C library calls itself 13.
 set -euo pipefail
 
 readonly trixie_list=/etc/apt/sources.list.d/collector-trixie.list
 readonly trixie_pin=/etc/apt/preferences.d/collector-trixie
 readonly sqlite_minimum=3.45
+readonly grpc_go_minimum=1.34
 
 runtime_packages=(
 	ca-certificates gcc libc6-dev make pkg-config
@@ -23,11 +24,13 @@ runtime_packages=(
 	protobuf-c-compiler protobuf-compiler supervisor
 )
 # check links with libsubunit and its tests are run by Python; networks of tests are made
-# with iproute2 and iptables; npm fetches buf and
-# the conformance tests' runner; g++ compiles what is held against libprotobuf's C++.
+# with iproute2 and iptables; with h2 they speak HTTP/2 themselves; npm fetches buf and the
+# conformance tests' runner; g++ compiles what is held against libprotobuf's C++, and Go
+# what is held against grpc-go.
 dev_packages=(
-	check clang clang-format clang-tidy cppcheck g++ git grpc-proto libprotoc-dev
-	iproute2 iptables libsubunit-dev protobuf-compiler-grpc python3 python3-grpcio python3-protobuf
+	check clang clang-format clang-tidy cppcheck g++ git golang-google-grpc-dev grpc-proto
+	iproute2 iptables libprotoc-dev libsubunit-dev protobuf-compiler-grpc python3
+	python3-grpcio python3-h2 python3-protobuf
 )
 
 # name for a person | pkg-config module | least version | apt package. gRPC's
@@ -51,7 +54,8 @@ dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|cl
 
 runtime_files=('/usr/include/google/protobuf/descriptor.proto|libprotobuf-dev')
 dev_files=('/usr/share/grpc-proto/grpc/testing/test.proto|grpc-proto'
-	'/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev')
+	'/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev'
+	'/usr/share/gocode/src/google.golang.org/grpc/interop/grpc_testing|golang-google-grpc-dev')
 
 dev=0 check_only=0
 
@@ -63,7 +67,7 @@ die()
 
 usage()
 {
-	sed -n '3,13s/^# \{0,1\}//p' "$0"
+	sed -n '3,14s/^# \{0,1\}//p' "$0"
 }
 
 # Prints one line for each thing that is missing or too old.
@@ -82,6 +86,9 @@ problems()
 		command -v "${program%|*}" >/dev/null ||
 			echo "missing program: ${program%|*} (package ${program#*|})"
 	done
+	if ((dev)) && ! command -v go /usr/lib/go-*/bin/go >/dev/null; then
+		echo "missing program: go (package golang-go)"
+	fi
 	for path in "${files[@]}"; do
 		[[ -e ${path%|*} ]] || echo "missing file: ${path%|*} (package ${path#*|})"
 	done
@@ -99,9 +106,9 @@ problems()
 		fi
 	done
 	if ((dev)) && [[ -x /usr/bin/python3 ]] &&
-		! /usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null; then
-		echo "missing Python modules: grpc, google.protobuf" \
-			"(packages python3-grpcio, python3-protobuf)"
+		! /usr/bin/python3 -c 'import grpc, google.protobuf, h2' 2>/dev/null; then
+		echo "missing Python modules: grpc, google.protobuf, h2" \
+			"(packages python3-grpcio, python3-protobuf, python3-h2)"
 	fi
 	if ((dev)) && command -v clang >/dev/null &&
 		! clang -fsanitize=address -x c -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null; then
@@ -154,15 +161,25 @@ candidate()
 
 offers_suite()
 {
-	LC_ALL=C apt-cache policy | grep -q "o=Debian.*n=$1,"
+	# Read to its end: apt-cache fails when grep is content before.
+	LC_ALL=C apt-cache policy | grep "o=Debian.*n=$1," >/dev/null
 }
 
-sqlite_is_new_enough()
+is_new_enough()
 {
 	local version
 
-	version=$(candidate libsqlite3-dev)
-	[[ -n $version ]] && dpkg --compare-versions "$version" ge "$sqlite_minimum"
+	version=$(candidate "$1")
+	[[ -n $version ]] && dpkg --compare-versions "$version" ge "$2"
+}
+
+# What apt offers too old.
+packages_from_trixie()
+{
+	is_new_enough libsqlite3-dev "$sqlite_minimum" || echo libsqlite3-dev
+	((dev)) || return 0
+	is_new_enough golang-google-grpc-dev "$grpc_go_minimum" ||
+		printf '%s\n' golang-google-grpc-dev golang-1.24-go
 }
 
 # Nothing comes from trixie unasked, but its C library, once there, must come from
@@ -180,18 +197,18 @@ write_trixie_pin()
 	EOF
 }
 
-install_sqlite_from_trixie()
+install_from_trixie()
 {
 	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-	echo "install-deps: taking SQLite from Debian 13's suite trixie, pinned at 100"
+	echo "install-deps: taking $* from Debian 13's suite trixie, pinned at 100"
 	write_trixie_pin
 	if ! offers_suite trixie; then
 		echo "deb [signed-by=$keyring] http://deb.debian.org/debian trixie main" |
 			as_root tee "$trixie_list" >/dev/null
 		apt_get update
 	fi
-	apt_get install --no-install-recommends -t trixie libsqlite3-dev
+	apt_get install --no-install-recommends -t trixie "$@"
 }
 
 packages_to_install()
@@ -208,14 +225,15 @@ packages_to_install()
 	# The sanitizers' runtime of whatever clang is the default.
 	compiler=$(LC_ALL=C apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
 	[[ -z $compiler ]] || echo "libclang-rt-$compiler-dev"
-	# An npm that is there, from whatever source, is left alone.
+	# A Go or an npm that is there, from whatever source, is left alone.
+	command -v go /usr/lib/go-*/bin/go >/dev/null || echo golang-go
 	command -v npm >/dev/null || echo npm
 }
 
 install()
 {
-	local package from_trixie=0
-	local -a missing=() wanted
+	local package
+	local -a missing=() wanted from_trixie
 
 	[[ -n $(problems) ]] || return 0
 	command -v apt-get >/dev/null ||
@@ -226,22 +244,24 @@ install()
 	# Without lists nothing can be decided.
 	[[ -n $(candidate libgrpc-dev) ]] || apt_get update
 
-	if ! sqlite_is_new_enough; then
+	mapfile -t from_trixie < <(packages_from_trixie)
+	if ((${#from_trixie[@]})); then
 		apt_get update
+		mapfile -t from_trixie < <(packages_from_trixie)
 	fi
-	if ! sqlite_is_new_enough; then
-		offers_suite bookworm || die "SQLite >= $sqlite_minimum is needed, and apt offers" \
-			"'$(candidate libsqlite3-dev)': Debian 13 and Ubuntu 24.04 are the oldest that have it"
+	if ((${#from_trixie[@]})); then
+		offers_suite bookworm || die "apt offers nothing new enough of ${from_trixie[*]}" \
+			"(SQLite >= $sqlite_minimum is needed): Debian 13 and Ubuntu 24.04 have it"
 		[[ ${COLLECTOR_ALLOW_TRIXIE:-} == 1 ]] || die \
-			"Debian 12's SQLite ($(candidate libsqlite3-dev)) is too old, >= $sqlite_minimum is" \
-			"needed. With COLLECTOR_ALLOW_TRIXIE=1 this script takes it from Debian 13's suite" \
-			"trixie, pinned at 100; it brings Debian 13's C library along."
-		from_trixie=1
+			"Debian 12 has nothing new enough of ${from_trixie[*]} (SQLite >= $sqlite_minimum" \
+			"is needed). With COLLECTOR_ALLOW_TRIXIE=1 this script takes it from Debian 13's" \
+			"suite trixie, pinned at 100; SQLite brings Debian 13's C library along."
 	fi
 
 	mapfile -t wanted < <(packages_to_install)
 	for package in "${wanted[@]}"; do
-		[[ $package == libsqlite3-dev ]] && ((from_trixie)) && continue
+		[[ " ${from_trixie[*]} " == *" $package "* ]] && continue
+		[[ $package == golang-go && " ${from_trixie[*]} " == *" golang-"*"-go "* ]] && continue
 		is_installed "$package" || missing+=("$package")
 	done
 	if ((${#missing[@]})); then
@@ -253,8 +273,8 @@ install()
 		}
 	fi
 	# Last, so that the other packages are chosen as if there were no trixie.
-	if ((from_trixie)); then
-		install_sqlite_from_trixie
+	if ((${#from_trixie[@]})); then
+		install_from_trixie "${from_trixie[@]}"
 	fi
 }
 
