@@ -234,6 +234,8 @@ CLIENT_SRC := \
 	common/client/registry_client.c \
 	common/client/registry_watch.c \
 	common/client/repo_client.c \
+	common/client/repo_follower.c \
+	common/client/repo_watch.c \
 	common/client/type_cache.c \
 	common/client/type_follower.c \
 	common/client/workflow_expression.c \
@@ -246,6 +248,7 @@ REGISTRY_SRC := \
 	services/registry/catalog.c \
 	services/registry/change.c \
 	services/registry/change_rpc.c \
+	services/registry/collection_services.c \
 	services/registry/collection_use.c \
 	services/registry/copies.c \
 	services/registry/dependents.c \

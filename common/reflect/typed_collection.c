@@ -354,7 +354,7 @@ void typed_collection_file(struct typed_collections *t, const char *ns, const ch
 				  (size_t)(strrchr(full_name.buf, '.') - full_name.buf));
 	k.service = strrchr(full_name.buf, '.') + 1;
 	k.item = arena_printf(&arena, ".%s", message);
-	file.name = arena_printf(&arena, "collections/%s/%s.proto", ns, name);
+	file.name = arena_printf(&arena, TYPED_COLLECTION_FILES "%s/%s.proto", ns, name);
 	file.package = (char *)k.package;
 	file.syntax = (char *)"proto3";
 	set_imports(&k, &file, import);

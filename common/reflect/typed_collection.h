@@ -30,6 +30,9 @@ struct typed_collections;
 
 #define TYPED_COLLECTION_PREFIX "collections."
 
+/* Where their files are: "collections/shop/orders.proto". */
+#define TYPED_COLLECTION_FILES "collections/"
+
 /* What services are made from. Thread-safe. */
 struct typed_collections *typed_collections_new(void);
 void typed_collections_free(struct typed_collections *t);

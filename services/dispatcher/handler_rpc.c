@@ -96,6 +96,11 @@ static enum status check_handler(struct dispatcher *d,
 	struct pool *pool = NULL;
 	enum status status = check_target(d, request, err);
 
+	/* They are served by the daemons whatever is bound to them. */
+	if (status == STATUS_OK && names_symbol_is_reserved(h->service))
+		status = error_field(err, "service.service_name",
+				     "%s is a collector's own: it takes no handlers",
+				     h->service);
 	if (status == STATUS_OK && *h->method)
 		status = type_cache_method(d->types, h->ns, h->service, h->method, &options,
 					   &pool, &method, err);

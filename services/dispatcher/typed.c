@@ -360,7 +360,8 @@ enum status typed_extend(struct typed *t, const char *ns, struct pool *base,
 	if (status == STATUS_OK) {
 		files = arena_alloc(&arena, (count + 1) * sizeof(*files));
 		count = make_files(t, ns, base, all, count, &arena, files);
-		status = pool_extend(base, files, count, ret_pool, err);
+		/* The registry has them too, but perhaps as they were a moment ago. */
+		status = pool_replace(base, files, count, ret_pool, err);
 	}
 	arena_release(&arena);
 	return status;
@@ -434,7 +435,7 @@ enum status typed_check_method(struct typed *t, const char *ns, const char *coll
 				     "its type %s is not registered in namespace %s", c.message,
 				     ns);
 	if (status == STATUS_OK)
-		status = pool_extend(pool, &file, 1, &extended, err);
+		status = pool_replace(pool, &file, 1, &extended, err);
 	if (status == STATUS_OK) {
 		typed_collection_service(ns, collection, &name);
 		service = pool_service(extended, name.buf, name.len);

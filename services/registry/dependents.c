@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/reflect/pool.h"
+#include "services/registry/collection_services.h"
 
 static bool imports_one_of(const struct pool_file *f, const struct map *names)
 {
@@ -100,7 +101,8 @@ static struct pool *add_what_links(struct pool *pool, const struct pool_file *co
 		struct pool *more;
 		struct error err;
 		if (pool_extend(pool, &files[i]->bytes, 1, &more, &err) != STATUS_OK) {
-			add_breakage(breakages, files[i], names, &err);
+			if (!collection_services_are_in(files[i]->name))
+				add_breakage(breakages, files[i], names, &err);
 			continue;
 		}
 		pool_unref(pool);

@@ -25,7 +25,7 @@ const struct pool_file *const *dependents_of(const struct pool *pool, const stru
 /*
  * The files of @before with @changed (serialized, their names the keys of @names)
  * in it as far as they link: those that do not are appended to @breakages, as
- * files that import what changes.
+ * files that import what changes, but for generated ones (collection_services.h).
  * INVALID_ARGUMENT and others of pool_extend(): @changed itself does not link.
  */
 enum status dependents_relink(struct pool *builtins, const struct pool *before,

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
 #include "services/registry/catalog.h"
+#include "services/registry/collection_services.h"
 #include "services/registry/publish.h"
 #include "services/registry/rpc.h"
 
@@ -16,6 +17,8 @@ struct registry {
 	struct registry_rpc *rpc;
 	struct publisher_observer observer;
 	struct publisher *publisher;
+	struct collection_services_observer services_observer;
+	struct collection_services *services;
 };
 
 struct registry_config {
@@ -46,6 +49,12 @@ static void tell_progress(void *arg, const struct publisher_progress *progress)
 	daemon_set_number(arg, "records_refused", (int64_t)progress->refused);
 }
 
+static void tell_services(void *arg, uint64_t collections, uint64_t pending)
+{
+	daemon_set_number(arg, "typed_collections", (int64_t)collections);
+	daemon_set_number(arg, "typed_collections_pending", (int64_t)pending);
+}
+
 static enum status open_registry(struct daemon *d, const void *config, void **ret_state,
 				 struct error *err)
 {
@@ -66,13 +75,19 @@ static enum status open_registry(struct daemon *d, const void *config, void **re
 	r->rpc = registry_rpc_new(d, r->catalog, allowed);
 	r->observer = (struct publisher_observer){tell_progress, d};
 	r->publisher = publisher_new(r->catalog, daemon_channel(d, DAEMON_REPO), &r->observer);
+	r->services_observer = (struct collection_services_observer){tell_services, d};
+	r->services = collection_services_new(r->catalog, daemon_channel(d, DAEMON_REPO),
+					      &r->services_observer);
 	*ret_state = r;
 	return STATUS_OK;
 }
 
 static void start_registry(void *state)
 {
-	publisher_start(((struct registry *)state)->publisher);
+	struct registry *r = state;
+
+	publisher_start(r->publisher);
+	collection_services_start(r->services);
 }
 
 static void drain_registry(void *state)
@@ -84,6 +99,7 @@ static void close_registry(void *state)
 {
 	struct registry *r = state;
 
+	collection_services_free(r->services);
 	publisher_free(r->publisher);
 	registry_rpc_free(r->rpc);
 	catalog_close(r->catalog);

@@ -37,6 +37,8 @@ struct registrar {
 enum registrar_flags {
 	REGISTRAR_VALIDATE_ONLY = 1, /* change nothing */
 	REGISTRAR_FORCE = 2,         /* what breaks is no reason to refuse, IMPORT apart */
+	REGISTRAR_GENERATED = 4,     /* files of collections' services, by the registry itself:
+					collection_services.h */
 };
 
 struct registrar_request {
@@ -66,7 +68,8 @@ struct registrar_result {
 /*
  * Register files, all or nothing; on disk when it returns OK. Files named like
  * built-ins are taken as imports of those and left out; a file that is there
- * with the same bytes, or lacks nothing but comments, is unchanged.
+ * with the same bytes, or lacks nothing but comments, is unchanged. Generated files that
+ * do not link with the new ones are removed with the same step: they stand in nobody's way.
  * @breakages, initialised, is what it broke or would break, whatever the status.
  * INVALID_ARGUMENT: they do not link, or declare reserved symbols; err->field
  * tells where. FAILED_PRECONDITION: it was refused for the breakages.
@@ -85,8 +88,8 @@ struct registrar_removal {
 };
 
 /*
- * Remove a file; its versions stay on disk. *ret_version is the namespace's
- * after it. @hit as @breakages above: who uses it. NOT_FOUND: it is not registered.
+ * Remove a file, with the generated ones that import it; their versions stay on disk.
+ * *ret_version is the namespace's after it. @hit as @breakages above: who uses it. NOT_FOUND: it is not registered.
  * FAILED_PRECONDITION: it is used.
  */
 enum status registrar_unregister(struct registrar *r, const struct registrar_removal *removal,

@@ -6,9 +6,11 @@
 #include "common/base/map.h"
 #include "common/base/names.h"
 #include "common/reflect/pool.h"
+#include "common/reflect/typed_collection.h"
 #include "common/reflect/wire.h"
 #include "services/registry/catalog.h"
 #include "services/registry/change.h"
+#include "services/registry/collection_services.h"
 #include "services/registry/dependents.h"
 #include "services/registry/disk.h"
 #include "services/registry/reality.h"
@@ -38,9 +40,16 @@ struct registration {
 	size_t count;
 	struct map changed; /* name -> struct entry: those that are, to be linked */
 	struct bytes *changed_bytes;
+	const char **dropped; /* generated files that do not link any more */
+	size_t dropped_count;
 	const struct users *users; /* NULL: they were not asked for */
 	bool needs_users;          /* they are to be asked for first */
 };
+
+static bool is_generated(const struct registration *r)
+{
+	return r->request->flags & REGISTRAR_GENERATED;
+}
 
 /* ------------------------------------------------------------ the request's files */
 
@@ -97,6 +106,16 @@ static bool is_changed(const struct entry *e)
 		(has_source_info(e->bytes) || !pool_same_file(e->before->bytes, e->bytes)));
 }
 
+/* Who sends back what was generated changes nothing. */
+static enum status check_generated(const struct registration *r, const struct entry *e)
+{
+	if (!e->is_changed || is_generated(r) || !collection_services_are_in(e->name))
+		return STATUS_OK;
+	return error_field(r->err, "file_descriptor.name",
+			   "files in " TYPED_COLLECTION_FILES
+			   " are made by the registry, of collections");
+}
+
 static enum status take_entry(struct registration *r, struct map *seen, struct bytes file)
 {
 	const struct entry *twin;
@@ -126,7 +145,7 @@ static enum status take_entry(struct registration *r, struct map *seen, struct b
 	e->is_changed = is_changed(e);
 	map_put(seen, e->name, e);
 	r->count++;
-	return STATUS_OK;
+	return check_generated(r, e);
 }
 
 static enum status take_entries(struct registration *r)
@@ -152,6 +171,20 @@ static enum status take_entries(struct registration *r)
 
 /* ------------------------------------------------------------------ checks */
 
+/* Those of before that dependents_relink() left out. */
+static void find_dropped(struct registration *r)
+{
+	size_t first, end;
+
+	collection_services_range(r->before, &first, &end);
+	r->dropped = arena_alloc(r->arena, (end - first + 1) * sizeof(*r->dropped));
+	for (size_t i = first; i < end; i++) {
+		const char *name = r->before->files[i]->name;
+		if (!pool_file(r->pool, name, strlen(name)))
+			r->dropped[r->dropped_count++] = name;
+	}
+}
+
 static enum status link_changed(struct registration *r)
 {
 	struct error err;
@@ -164,6 +197,8 @@ static enum status link_changed(struct registration *r)
 	status = dependents_relink(catalog_builtins(r->registrar->catalog), r->before->pool,
 				   &r->changed, r->changed_bytes, r->changed.count,
 				   r->breakages, &r->pool, r->err);
+	if (status == STATUS_OK)
+		find_dropped(r);
 	return status;
 }
 
@@ -205,7 +240,7 @@ static enum status check_users(struct registration *r)
 		if (r->entries[i].is_changed && r->entries[i].before)
 			names[change.file_count++] = r->entries[i].name;
 	change.file_names = names;
-	if (!r->registrar->ask_users)
+	if (!r->registrar->ask_users || is_generated(r))
 		return STATUS_OK;
 	if (r->users)
 		return reality_check(&change, r->users, r->breakages, r->err);
@@ -220,7 +255,7 @@ static enum status check(struct registration *r)
 	for (size_t i = 0; i < r->count; i++) {
 		const struct entry *e = &r->entries[i];
 		enum status status;
-		if (!e->is_changed)
+		if (!e->is_changed || is_generated(r))
 			continue;
 		status = check_symbols(pool_file(r->pool, e->name, strlen(e->name)), r->err);
 		if (status != STATUS_OK)
@@ -262,8 +297,8 @@ static int64_t next_version(struct registration *r, const char *name)
 
 static enum status commit(struct registration *r)
 {
-	struct tree_write *writes =
-		arena_alloc(r->arena, (r->changed.count + 1) * sizeof(*writes));
+	struct tree_write *writes = arena_alloc(
+		r->arena, (r->changed.count + r->dropped_count + 1) * sizeof(*writes));
 	struct snapshot_edit edit;
 	size_t n = 0;
 
@@ -281,6 +316,11 @@ static enum status commit(struct registration *r)
 						   .size = e->bytes.size,
 						   .checksum = disk_checksum(e->bytes)});
 		writes[n++] = (struct tree_write){e->name, e->bytes};
+	}
+	for (size_t i = 0; i < r->dropped_count; i++) {
+		snapshot_edit_remove(&edit, r->dropped[i], edit.version,
+				     (int64_t)clock_unix_us());
+		writes[n++] = (struct tree_write){r->dropped[i], {NULL, 0}};
 	}
 	r->after = snapshot_edit_finish(&edit, r->pool);
 	return catalog_commit(r->registrar->catalog, r->request->ns, r->after, writes, n,

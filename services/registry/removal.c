@@ -6,7 +6,9 @@
 #include "common/base/clock.h"
 #include "common/base/map.h"
 #include "common/reflect/pool.h"
+#include "common/reflect/typed_collection.h"
 #include "services/registry/catalog.h"
+#include "services/registry/collection_services.h"
 #include "services/registry/dependents.h"
 #include "services/registry/reality.h"
 #include "services/registry/registrar.h"
@@ -21,7 +23,7 @@ struct removing {
 	struct error *err;
 	struct snapshot *before;
 	struct pool *after;
-	struct map names;          /* the file's alone */
+	struct map names;          /* the file's, and of generated ones that import it */
 	const struct users *users; /* NULL: they were not asked for */
 	bool needs_users;          /* they are to be asked for first */
 };
@@ -33,6 +35,10 @@ static enum status find(struct removing *r)
 
 	if (pool_file(catalog_builtins(r->registrar->catalog), name, strlen(name)))
 		return error_field(r->err, "file_name", "%s is built in", name);
+	if (collection_services_are_in(name) && !(r->removal->flags & REGISTRAR_GENERATED))
+		return error_field(r->err, "file_name",
+				   "files in " TYPED_COLLECTION_FILES
+				   " are made by the registry, and go with their collections");
 	if (!f || f->state == SNAPSHOT_GONE)
 		return error_set(r->err, STATUS_NOT_FOUND,
 				 "file %s is not registered in namespace %s", name,
@@ -41,12 +47,28 @@ static enum status find(struct removing *r)
 	return STATUS_OK;
 }
 
-/* True: other files import it. */
+static const struct pool_file *const *importers_of(struct removing *r, size_t *ret_count)
+{
+	return dependents_of(r->before->pool, &r->names, DEPENDENTS_DIRECT, r->arena,
+			     ret_count);
+}
+
+/* They go with it. */
+static void add_generated(struct removing *r)
+{
+	size_t count;
+	const struct pool_file *const *importers = importers_of(r, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (collection_services_are_in(importers[i]->name))
+			map_put(&r->names, importers[i]->name, r);
+}
+
+/* True: other files import it, or what goes with it. */
 static bool add_importers(struct removing *r)
 {
 	size_t count;
-	const struct pool_file *const *importers =
-		dependents_of(r->before->pool, &r->names, DEPENDENTS_DIRECT, r->arena, &count);
+	const struct pool_file *const *importers = importers_of(r, &count);
 
 	for (size_t i = 0; i < count; i++) {
 		char *user AUTO_FREE = xasprintf("file %s", importers[i]->name);
@@ -70,7 +92,7 @@ static enum status add_users(struct removing *r)
 					      .file_count = 1,
 					      .deadline_ns = r->removal->deadline_ns};
 
-	if (!r->registrar->ask_users)
+	if (!r->registrar->ask_users || (r->removal->flags & REGISTRAR_GENERATED))
 		return STATUS_OK;
 	if (r->users)
 		return reality_check(&change, r->users, r->hit, r->err);
@@ -80,17 +102,20 @@ static enum status add_users(struct removing *r)
 
 static enum status commit(struct removing *r, int64_t *ret_version)
 {
-	const struct tree_write removed = {r->removal->file_name, {NULL, 0}};
+	struct tree_write *removed = arena_alloc(r->arena, r->names.count * sizeof(*removed));
+	size_t count = 0;
 	struct snapshot_edit edit;
 	struct snapshot *after;
 	enum status status;
 
 	snapshot_edit_init(&edit, r->before);
 	edit.version++;
-	snapshot_edit_remove(&edit, r->removal->file_name, edit.version,
-			     (int64_t)clock_unix_us());
+	map_for_each (&r->names, entry) {
+		snapshot_edit_remove(&edit, entry->key, edit.version, (int64_t)clock_unix_us());
+		removed[count++] = (struct tree_write){entry->key, {NULL, 0}};
+	}
 	after = snapshot_edit_finish(&edit, r->after);
-	status = catalog_commit(r->registrar->catalog, r->removal->ns, after, &removed, 1,
+	status = catalog_commit(r->registrar->catalog, r->removal->ns, after, removed, count,
 				r->err);
 	if (status == STATUS_OK)
 		*ret_version = after->version;
@@ -107,6 +132,7 @@ static enum status run(struct removing *r, int64_t *ret_version)
 
 	if (status != STATUS_OK)
 		return status;
+	add_generated(r);
 	is_imported = add_importers(r);
 	if (!is_imported) {
 		r->after = dependents_without(catalog_builtins(r->registrar->catalog),

@@ -56,7 +56,14 @@ class Reality(CollectorTest):
 
     def collection(self, name, type_name="t.v1.Order", **fields):
         self.front.create_collection(name, type_name, namespace=self.ns, **fields)
+        # Its service is registered, which is a version of the namespace.
+        eventually(lambda: self.has_service(name), "the collection has a service")
         return "collection %s/%s" % (self.ns, name)
+
+    def has_service(self, collection):
+        return "collections/%s/%s.proto" % (self.ns, collection) in [
+            p.file_name for p in self.front.registry.ListProtos(
+                rg.ListProtosRequest(namespace=self.ns)).protos]
 
     def handler(self, service, **fields):
         made = self.front.register_handler(service, ADDRESS, namespace=self.ns, **fields)
@@ -94,6 +101,7 @@ class Reality(CollectorTest):
         self.front.create("orders", order, "1", namespace=self.ns)
         after = {"order.proto": "message Order { int32 number = 1; string town = 2; Note note = 3; }"
                                 " message Note { bytes words = 1; } message Other { int32 a = 1; }"}
+        version = self.version()
         answer = self.put(after, validate_only=True)
         self.assertEqual({(b.rule, b.path, b.user) for b in answer.breakages}, {
             (RECORDS, "t.v1.Order.number", user),
@@ -103,7 +111,7 @@ class Reality(CollectorTest):
         self.assertEqual({b.file_name for b in answer.breakages}, {"order.proto"})
         self.assertTrue(all(b.description for b in answer.breakages))
         self.assertRefused(lambda: self.put(after), answer.breakages)
-        self.assertEqual(self.version(), 1)
+        self.assertEqual(self.version(), version)
 
         forced = self.put(after, force=True)
         self.assertEqual(list(forced.breakages), list(answer.breakages))
@@ -186,6 +194,7 @@ class Reality(CollectorTest):
         self.assertEqual(len(self.asked(after)), 1)
         self.front.repo.DeleteCollection(cr.DeleteCollectionRequest(
             collection=common_pb2.NamespacedName(namespace=self.ns, name="orders")))
+        eventually(lambda: not self.has_service("orders"), "its service is gone")
         self.assertEqual(self.asked(after), set())
 
     # ----------------------------------------------------- handlers, workflows
