@@ -20,6 +20,21 @@ struct packing {
 	Google__Protobuf__Any input;
 };
 
+static Collector__DispatchRequest__RoutingHintsEntry **hints_of(
+	const struct dispatch_request *request, struct arena *arena)
+{
+	Collector__DispatchRequest__RoutingHintsEntry **entries =
+		arena_alloc(arena, (request->hint_count + 1) * sizeof(*entries));
+
+	for (size_t i = 0; i < request->hint_count; i++) {
+		entries[i] = arena_alloc(arena, sizeof(**entries));
+		collector__dispatch_request__routing_hints_entry__init(entries[i]);
+		entries[i]->key = (char *)request->hints[i].key;
+		entries[i]->value = (char *)request->hints[i].value;
+	}
+	return entries;
+}
+
 static void fill_request(struct packing *p, const struct dispatch_request *request,
 			 struct arena *arena)
 {
@@ -35,6 +50,8 @@ static void fill_request(struct packing *p, const struct dispatch_request *reque
 	p->message.method_name = (char *)request->method;
 	p->message.target_collector_id = (char *)request->target;
 	p->message.input = &p->input;
+	p->message.routing_hints = hints_of(request, arena);
+	p->message.n_routing_hints = request->hint_count;
 }
 
 static struct dispatch_answer answer_of(const Collector__DispatchResponse *reply)

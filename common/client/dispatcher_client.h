@@ -15,6 +15,9 @@ struct dispatch_request {
 	const char *target;     /* "" routes by itself */
 	const char *input_type; /* full message name */
 	struct bytes input;
+	/* Of a DispatchRequest: its routing_hints. */
+	const struct rpc_header *hints;
+	size_t hint_count;
 	/* Of a ServeRequest: facts for whoever runs it. At most DISPATCH_MAX_CONTEXT. */
 	const struct rpc_header *context;
 	size_t context_count;

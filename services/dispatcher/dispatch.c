@@ -19,7 +19,7 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/wrappers.h"
 
-enum { MAX_TRIES = 8, MAX_HEADERS = 3 };
+enum { MAX_TRIES = 8, MAX_HEADERS = 4 };
 
 /* A dispatch under way; in the call's arena. */
 struct attempt {
@@ -105,6 +105,13 @@ enum status dispatch_via(const char *via, const char *self, struct arena *arena,
 				 DISPATCH_MAX_HOPS, via);
 	*ret_via = hops ? arena_printf(arena, "%s,%s", via, self) : self;
 	return STATUS_OK;
+}
+
+bool dispatch_says_idempotent(void *call)
+{
+	const char *value = rpc_metadata(call, DISPATCH_IDEMPOTENT_HEADER);
+
+	return value && !strcmp(value, "true");
 }
 
 /* ------------------------------------------------------------- local handler */
@@ -234,6 +241,8 @@ static size_t put_headers(const struct attempt *a, struct rpc_header headers[MAX
 	headers[n++] = (struct rpc_header){DISPATCH_NAMESPACE_HEADER, a->x->ns};
 	if (key)
 		headers[n++] = (struct rpc_header){DISPATCH_IDEMPOTENCY_HEADER, key};
+	if (a->x->idempotent)
+		headers[n++] = (struct rpc_header){DISPATCH_IDEMPOTENT_HEADER, "true"};
 	return n;
 }
 
@@ -288,7 +297,9 @@ static void call_peer(struct attempt *a)
 					   .method = x->method,
 					   .target = x->target,
 					   .input_type = x->input_type,
-					   .input = x->input};
+					   .input = x->input,
+					   .hints = x->hints,
+					   .hint_count = x->hint_count};
 	struct error err;
 	const char *via;
 

@@ -10,6 +10,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "common/rpc/client.h"
 
 struct dispatcher;
 
@@ -40,7 +41,10 @@ struct dispatch {
 	bool serve;      /* a Serve: its Dispatch is in the history, where it began */
 	bool local_only; /* nobody else may be asked */
 	bool idempotent; /* the caller says so */
-	bool native;     /* of a registered method alone */
+	const struct rpc_header
+		*hints; /* of a DispatchRequest, for whoever it is passed on to */
+	size_t hint_count;
+	bool native; /* of a registered method alone */
 	/* Called once, on any thread; ends the call. */
 	void (*finish)(struct dispatch *x, const struct dispatch_result *result);
 };
@@ -62,5 +66,14 @@ enum status dispatch_via(const char *via, const char *self, struct arena *arena,
 #define DISPATCH_NAMESPACE_HEADER   "collector-namespace"
 #define DISPATCH_TARGET_HEADER      "collector-target"
 #define DISPATCH_IDEMPOTENCY_HEADER "collector-idempotency-key"
+
+/*
+ * "true": as the routing hint "idempotent"="true" of a DispatchRequest, for native calls
+ * and for Serve, which have no hints.
+ */
+#define DISPATCH_IDEMPOTENT_HEADER "collector-idempotent"
+
+/* Does the call's metadata say so? */
+bool dispatch_says_idempotent(void *call);
 
 #endif

@@ -167,6 +167,7 @@ static void run(void *arg)
 		.target = n->target,
 		.input = rpc_request_bytes(n->call),
 		.native = true,
+		.idempotent = dispatch_says_idempotent(n->call),
 		.finish = run_finished,
 	};
 	dispatch_start(x);

@@ -184,6 +184,7 @@ static void serve(Collector__CollectiveDispatcher_Service *service,
 	}
 	x = new_dispatch(dispatcher_rpc_of(service), call, &e);
 	x->serve = x->local_only = true;
+	x->idempotent = dispatch_says_idempotent(call);
 	x->finish = serve_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
 	dispatch_start(x);
@@ -205,13 +206,21 @@ static void dispatch_finished(struct dispatch *x, const struct dispatch_result *
 	reply_to(&reply, x->call);
 }
 
-static bool says_idempotent(const Collector__DispatchRequest *request)
+static void take_hints(struct dispatch *x, const Collector__DispatchRequest *request)
 {
-	for (size_t i = 0; i < request->n_routing_hints; i++)
-		if (!strcmp(request->routing_hints[i]->key, "idempotent") &&
-		    !strcmp(request->routing_hints[i]->value, "true"))
-			return true;
-	return false;
+	const size_t count = request->n_routing_hints;
+	struct rpc_header *hints =
+		arena_alloc(rpc_arena(x->call), (count + 1) * sizeof(*hints));
+
+	x->idempotent = dispatch_says_idempotent(x->call);
+	for (size_t i = 0; i < count; i++) {
+		hints[i] = (struct rpc_header){request->routing_hints[i]->key,
+					       request->routing_hints[i]->value};
+		x->idempotent |=
+			!strcmp(hints[i].key, "idempotent") && !strcmp(hints[i].value, "true");
+	}
+	x->hints = hints;
+	x->hint_count = count;
 }
 
 static void dispatch(Collector__CollectiveDispatcher_Service *service,
@@ -231,7 +240,7 @@ static void dispatch(Collector__CollectiveDispatcher_Service *service,
 	}
 	x = new_dispatch(dispatcher_rpc_of(service), call, &e);
 	x->target = request->target_collector_id;
-	x->idempotent = says_idempotent(request);
+	take_hints(x, request);
 	x->finish = dispatch_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
 	dispatch_start(x);
