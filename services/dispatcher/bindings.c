@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/client/repo_client.h"
+#include "common/client/repo_follower.h"
 #include "common/daemon/daemon.h"
 #include "common/rpc/pool.h"
 #include "common/rpc/server.h"
@@ -22,18 +23,41 @@ enum {
 	LOAD_TIMEOUT_MS = 5000,
 	LOAD_TRIES = 3,
 	RETRY_MS = 250,
-	REFRESH_NS = 1000000000,
-	RELOAD_NS = 2000000000,
+	TABLES = 2,
+};
+static const uint64_t refresh_ns = 100000000, reload_ns = 2000000000,
+		      reload_followed_ns = 10000000000;
+
+/* A collection that is followed. */
+struct followed {
+	struct bindings *bindings;
+	struct repo_follower *follower;
+	bool is_current; /* bindings.mu: whatever changes is told from now on */
+	/* Is a change of this record one of the tables? */
+	bool (*concerns)(struct bytes record);
 };
 
 struct bindings {
 	struct dispatcher *d;
 	struct rpc_channel *repo;
+	struct followed followed[TABLES];
 	pthread_mutex_t loading; /* one load at a time */
+	bool have_collections;   /* loading: they are there, to be followed */
 	pthread_mutex_t mu;      /* all below */
 	uint64_t loaded_ns;      /* when the tables were last loaded; 0: never */
 	unsigned changes;        /* made in the tables by this process */
 	bool queued;             /* a load waits for a pool thread */
+	bool is_behind;          /* something changed, and could not be loaded */
+};
+
+static const char *const server_fields[] = {"service.service_name", NULL};
+static const char *const no_fields[] = {NULL};
+static const struct {
+	const char *collection, *type;
+	const char *const *indexed;
+} tables[TABLES] = {
+	{DISPATCH_SERVERS_COLLECTION, DISPATCH_SERVER_TYPE, server_fields},
+	{SERVE_WRAPPERS_COLLECTION, SERVE_WRAPPER_TYPE, no_fields},
 };
 
 struct bindings *bindings_new(struct dispatcher *d)
@@ -51,6 +75,8 @@ void bindings_free(struct bindings *b)
 {
 	if (!b)
 		return;
+	for (int i = 0; i < TABLES; i++)
+		repo_follower_stop(b->followed[i].follower);
 	pthread_mutex_destroy(&b->loading);
 	pthread_mutex_destroy(&b->mu);
 	free(b);
@@ -108,8 +134,6 @@ static enum status load_all(struct bindings *b, const char *collection,
 		enum status status = repo_client_list(
 			b->repo, NAMES_SYSTEM_NAMESPACE, collection, "", "", PAGE,
 			page.next_page_token, &options, arena, &page, err);
-		if (status == STATUS_NOT_FOUND)
-			return STATUS_OK; /* nothing was ever kept there */
 		if (status == STATUS_OK)
 			status = take(&page, arena, all, err);
 		if (status != STATUS_OK)
@@ -154,11 +178,36 @@ static bool take_over(struct bindings *b, const struct loaded *all, unsigned cha
 		wrappers_replace(b->d->wrappers, all->wrappers, all->wrapper_count);
 		handlers_replace(b->d->handlers, all->handlers, all->handler_count);
 		b->loaded_ns = clock_monotonic_ns();
+		b->is_behind = false;
 	}
 	pthread_mutex_unlock(&b->mu);
 	if (current && first)
 		remove_left_over(b, all);
 	return current;
+}
+
+static enum status ensure_collection(struct bindings *b, int table,
+				     const struct rpc_options *options, struct arena *arena,
+				     struct error *err)
+{
+	return repo_client_ensure_collection(b->repo, NAMES_SYSTEM_NAMESPACE,
+					     tables[table].collection, tables[table].type,
+					     tables[table].indexed, options, arena, err);
+}
+
+/* One that nothing was ever kept in could not be followed. */
+static enum status ensure_collections(struct bindings *b, struct arena *arena,
+				      struct error *err)
+{
+	const struct rpc_options options = {.timeout_ms = LOAD_TIMEOUT_MS};
+	enum status status = STATUS_OK;
+
+	if (b->have_collections)
+		return STATUS_OK;
+	for (int i = 0; status == STATUS_OK && i < TABLES; i++)
+		status = ensure_collection(b, i, &options, arena, err);
+	b->have_collections = status == STATUS_OK;
+	return status;
 }
 
 static enum status load_once(struct bindings *b, bool *ret_current, struct error *err)
@@ -172,12 +221,17 @@ static enum status load_once(struct bindings *b, bool *ret_current, struct error
 	changes = b->changes;
 	pthread_mutex_unlock(&b->mu);
 	arena_init(&arena, 0);
-	status = load_all(b, DISPATCH_SERVERS_COLLECTION, take_handlers, &arena, &all, err);
+	status = ensure_collections(b, &arena, err);
+	if (status == STATUS_OK)
+		status = load_all(b, DISPATCH_SERVERS_COLLECTION, take_handlers, &arena, &all,
+				  err);
 	if (status == STATUS_OK)
 		status = load_all(b, SERVE_WRAPPERS_COLLECTION, take_wrappers, &arena, &all,
 				  err);
 	if (status == STATUS_OK)
 		*ret_current = take_over(b, &all, changes);
+	if (status == STATUS_NOT_FOUND)
+		b->have_collections = false; /* somebody deleted one */
 	free(all.handlers);
 	free(all.wrappers);
 	arena_release(&arena);
@@ -199,12 +253,24 @@ void bindings_refresh(struct bindings *b)
 {
 	struct error ignored; /* what is known goes on being used */
 
-	if (was_loaded_within(b, REFRESH_NS))
+	if (was_loaded_within(b, refresh_ns))
 		return;
 	pthread_mutex_lock(&b->loading);
-	if (!was_loaded_within(b, REFRESH_NS))
+	if (!was_loaded_within(b, refresh_ns))
 		(void)load(b, &ignored);
 	pthread_mutex_unlock(&b->loading);
+}
+
+static bool is_due(struct bindings *b)
+{
+	bool followed = true, is_behind;
+
+	pthread_mutex_lock(&b->mu);
+	is_behind = b->is_behind;
+	for (int i = 0; i < TABLES; i++)
+		followed &= b->followed[i].is_current;
+	pthread_mutex_unlock(&b->mu);
+	return is_behind || !was_loaded_within(b, followed ? reload_followed_ns : reload_ns);
 }
 
 static void load_on_pool(void *arg)
@@ -213,7 +279,7 @@ static void load_on_pool(void *arg)
 	struct error err;
 
 	pthread_mutex_lock(&b->loading);
-	if (!was_loaded_within(b, RELOAD_NS) && load(b, &err) != STATUS_OK)
+	if (is_due(b) && load(b, &err) != STATUS_OK)
 		log_debug("handlers cannot be loaded now: %s; trying again", err.message);
 	pthread_mutex_unlock(&b->loading);
 	pthread_mutex_lock(&b->mu);
@@ -225,7 +291,7 @@ static void load_on_pool(void *arg)
 static void load_when_due(void *arg)
 {
 	struct bindings *b = arg;
-	bool submit = !was_loaded_within(b, RELOAD_NS);
+	bool submit = is_due(b);
 
 	pthread_mutex_lock(&b->mu);
 	submit = submit && !b->queued;
@@ -239,8 +305,102 @@ static void load_when_due(void *arg)
 	}
 }
 
+/* --------------------------------------------------------------- following */
+
+/* What is attached is in the tables of its own dispatcher, and not from records. */
+static bool handler_concerns(struct bytes record)
+{
+	struct handler_record h;
+	struct arena arena;
+	struct error ignored; /* then loading tells */
+	bool concerns;
+
+	arena_init(&arena, 0);
+	concerns = handler_record_unpack(record, &arena, &h, &ignored) != STATUS_OK ||
+		   h.kind != HANDLER_ATTACHED;
+	arena_release(&arena);
+	return concerns;
+}
+
+static bool wrapper_concerns(struct bytes record)
+{
+	(void)record;
+	return true;
+}
+
+/* Was it told of all until now? What it was before. */
+static bool set_current(struct followed *f, bool is_current)
+{
+	struct bindings *b = f->bindings;
+	int64_t count = 0;
+	bool before;
+
+	pthread_mutex_lock(&b->mu);
+	before = f->is_current;
+	f->is_current = is_current;
+	for (int i = 0; i < TABLES; i++)
+		count += b->followed[i].is_current;
+	pthread_mutex_unlock(&b->mu);
+	daemon_set_number(b->d->daemon, "handler_tables_followed", count);
+	return before;
+}
+
+/*
+ * The records as they are, not the events: those of a binding that is gone again would
+ * bring it back for a moment.
+ */
+static void load_now(struct bindings *b)
+{
+	struct error err;
+
+	pthread_mutex_lock(&b->loading);
+	if (load(b, &err) != STATUS_OK) {
+		log_debug("handlers cannot be loaded now: %s; trying again", err.message);
+		pthread_mutex_lock(&b->mu);
+		b->is_behind = true;
+		pthread_mutex_unlock(&b->mu);
+	}
+	pthread_mutex_unlock(&b->loading);
+}
+
+static void take_news(void *arg, const struct repo_news *news)
+{
+	struct followed *f = arg;
+	bool is_due = news->caught_up && !set_current(f, true);
+
+	for (size_t i = 0; i < news->count; i++)
+		is_due |= f->concerns(news->events[i].item);
+	if (is_due)
+		load_now(f->bindings);
+}
+
+static void opened(void *arg)
+{
+	(void)set_current(arg, false);
+}
+
+static void ended(void *arg, enum status status)
+{
+	(void)status;
+	(void)set_current(arg, false);
+}
+
 void bindings_start(struct bindings *b)
 {
+	for (int i = 0; i < TABLES; i++) {
+		struct followed *f = &b->followed[i];
+		*f = (struct followed){.bindings = b,
+				       .concerns = i ? wrapper_concerns : handler_concerns};
+		f->follower = repo_follower_start(&(struct repo_following){
+			.repo = b->repo,
+			.ns = NAMES_SYSTEM_NAMESPACE,
+			.collection = tables[i].collection,
+			.opened = opened,
+			.news = take_news,
+			.ended = ended,
+			.arg = f,
+		});
+	}
 	daemon_every(b->d->daemon, 0, RETRY_MS, load_when_due, b);
 }
 
@@ -259,16 +419,13 @@ enum status bindings_add(struct bindings *b, const struct handler_record *record
 			 const struct rpc_options *options, struct arena *arena,
 			 struct error *err)
 {
-	static const char *const indexed[] = {"service.service_name", NULL};
 	struct bytes packed = handler_record_pack(record, arena);
 	enum status status;
 
 	if (handlers_count(b->d->handlers) >= HANDLERS_MAX)
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED,
 				 "there are %d handlers already", HANDLERS_MAX);
-	status = repo_client_ensure_collection(b->repo, "system", DISPATCH_SERVERS_COLLECTION,
-					       DISPATCH_SERVER_TYPE, indexed, options, arena,
-					       err);
+	status = ensure_collection(b, 0, options, arena, err);
 	if (status == STATUS_OK)
 		status = repo_client_put(b->repo, "system", DISPATCH_SERVERS_COLLECTION,
 					 record->id, "", true, DISPATCH_SERVER_TYPE, packed,
@@ -308,10 +465,7 @@ enum status bindings_set_wrapper(struct bindings *b, const struct wrapper_record
 				 const struct rpc_options *options, struct arena *arena,
 				 struct error *err)
 {
-	static const char *const indexed[] = {NULL};
-	enum status status = repo_client_ensure_collection(
-		b->repo, NAMES_SYSTEM_NAMESPACE, SERVE_WRAPPERS_COLLECTION, SERVE_WRAPPER_TYPE,
-		indexed, options, arena, err);
+	enum status status = ensure_collection(b, 1, options, arena, err);
 
 	if (status == STATUS_OK && *record->service)
 		status = repo_client_put(b->repo, NAMES_SYSTEM_NAMESPACE,

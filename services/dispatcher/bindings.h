@@ -1,8 +1,10 @@
 /*
  * Binding methods to handlers for good: records in system/dispatch_servers, and
  * from there into the table of handlers; the same for Serve wrappers, in
- * system/serve_wrappers. Both tables are loaded anew every 2 s: other dispatchers of the
- * repo change them too. Blocks on the repo. Thread-safe.
+ * system/serve_wrappers. Other dispatchers of the repo change them too: both collections
+ * are followed, and the tables loaded anew when somebody else's record comes or goes;
+ * should nobody tell, every 10 s, and every 2 s while they cannot be followed. Blocks on
+ * the repo. Thread-safe.
  */
 #ifndef SERVICES_DISPATCHER_BINDINGS_H
 #define SERVICES_DISPATCHER_BINDINGS_H
@@ -19,12 +21,12 @@ struct dispatcher;
 struct bindings *bindings_new(struct dispatcher *d);
 void bindings_free(struct bindings *b);
 
-/* Load the table, again and again until the repo answers; returns at once. */
+/* Load the tables and follow what becomes of them; returns at once. */
 void bindings_start(struct bindings *b);
 
 /*
  * Another dispatcher of the same repo may have bound what is missed here: load
- * the table anew, unless that was done within the last second.
+ * the table anew, unless that was done a tenth of a second ago.
  */
 void bindings_refresh(struct bindings *b);
 
