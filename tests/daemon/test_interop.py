@@ -3,9 +3,8 @@
 import os
 import subprocess
 
-from collector_testing import Client, daemon_pb2, eventually, protos, registry_pb2
-from daemons import Cluster
-from mesh import MeshTest
+from collector_testing import daemon_pb2, eventually, protos, registry_pb2
+from mesh import TwoHopsTest
 
 PROGRAM = os.environ.get("COLLECTOR_INTEROP", os.path.abspath("build/interop"))
 GRPC_PROTOS = "/usr/share/grpc-proto"
@@ -18,8 +17,8 @@ CASES = {
 }
 
 
-class Interop(MeshTest):
-    """`before` - front - the server. Only the front door's collector has the handler."""
+class Interop(TwoHopsTest):
+    """`before` - front - the server."""
 
     @classmethod
     def setUpClass(cls):
@@ -29,15 +28,6 @@ class Interop(MeshTest):
         cls.addClassCleanup(cls.stop_server)
         cls.address = cls.server.stdout.readline().strip()
         cls.register("default", cls.front)
-        cls.far = Cluster(("registry", "repo", "dispatcher"), {"dispatcher": [
-            "--collector-id", "before", "--namespaces", "nothing",
-            "--seeds", cls.cluster.address("dispatcher")]})
-        cls.addClassCleanup(cls.stop_far)
-        cls.far.start()
-        cls.before = Client(cls.far.address("dispatcher"))
-        cls._clients.append(cls.before)
-        for service in ("collector.CollectorRegistry", "collector.CollectionService"):
-            cls.before.wait_serving(service)
 
     @classmethod
     def register(cls, namespace, client, *also):
@@ -59,15 +49,6 @@ class Interop(MeshTest):
         cls.server.terminate()
         cls.server.wait()
         cls.server.stdout.close()
-
-    @classmethod
-    def stop_far(cls):
-        problems = cls.far.stop()
-        if problems or cls._failed:
-            cls.far.print_logs()
-        cls.far.close()
-        if problems:
-            raise AssertionError("; ".join(problems))
 
     def assertAllPass(self, address, *namespace):
         done = subprocess.run([PROGRAM, "call", address, *namespace], stdin=subprocess.DEVNULL,
@@ -98,9 +79,7 @@ class Interop(MeshTest):
         self.assertCounts(self.front, front)
 
     def test_two_hops(self):
-        eventually(lambda: [c for c in self.connections(self.before).collectors
-                            if c.is_direct_peer and "default" in c.namespaces],
-                   "it knows who serves the namespace")
+        self.wait_two_hops()
         before, front = self.calls_at(self.before), self.calls_at(self.front)
         self.assertAllPass(self.before.address)
         self.assertCounts(self.before, before)

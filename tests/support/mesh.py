@@ -69,3 +69,35 @@ class MeshTest(CollectorTest):
         return eventually(
             lambda: [c for c in [self.links(client).get(name)] if c and c.state == state],
             "%s is linked to %s: %s" % (client.address, name, dp.ConnectionState.Name(state)))[0]
+
+
+class TwoHopsTest(MeshTest):
+    """`before` is the front door of another collector, whole, that has no handlers: what
+    it gets for the first collector's namespaces takes two hops."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.first = Cluster(cls.daemons, {"dispatcher": [
+            "--collector-id", "before", "--namespaces", "nothing",
+            "--seeds", cls.cluster.address("dispatcher")]})
+        cls.addClassCleanup(cls._stop_first)
+        cls.first.start()
+        cls.before = Client(cls.first.address("dispatcher"))
+        cls._clients.append(cls.before)
+        for service in ("collector.CollectorRegistry", "collector.CollectionService"):
+            cls.before.wait_serving(service)
+
+    @classmethod
+    def _stop_first(cls):
+        problems = cls.first.stop()
+        if problems or cls._failed:
+            cls.first.print_logs()
+        cls.first.close()
+        if problems:
+            raise AssertionError("; ".join(problems))
+
+    def wait_two_hops(self, namespace="default"):
+        eventually(lambda: [c for c in self.connections(self.before).collectors
+                            if c.is_direct_peer and namespace in c.namespaces],
+                   "`before` knows who serves the namespace")
