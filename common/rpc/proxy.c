@@ -489,9 +489,9 @@ void rpc_forward(struct rpc_call *c, const struct rpc_route *route)
 		const struct rpc_forwarded nothing = {.status = STATUS_CANCELLED,
 						      .cancelled = true};
 		relay_free(r);
-		rpc_fail(c, STATUS_CANCELLED, "the call was cancelled");
-		if (route->done)
+		if (route->done) /* before the end: what it is told with may live in the call */
 			route->done(route->arg, &nothing);
+		rpc_fail(c, STATUS_CANCELLED, "the call was cancelled");
 		return;
 	}
 	c->stats = rpc_stats_slot(c->method->server->stats, c->path_text);

@@ -42,7 +42,7 @@ struct rpc_route {
 	bool forward_authorization;
 	const struct rpc_header *headers; /* instead of the caller's of that name; copied */
 	size_t header_count;
-	/* Told once, on any thread, when it is over; may be NULL. */
+	/* Told once, on any thread, when it is over; the call is still there. May be NULL. */
 	void (*done)(void *arg, const struct rpc_forwarded *result);
 	void *arg;
 };

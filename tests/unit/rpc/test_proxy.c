@@ -382,6 +382,84 @@ START_TEST(cancel_after_first_response)
 }
 END_TEST
 
+/* A route that takes its time: the client has gone when it forwards the call. */
+struct late_route {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	struct rpc_call *call;
+	bool cancelled;
+	char heard[32]; /* from the call's own memory, when it is done */
+};
+
+static void late_cancelled(void *arg)
+{
+	struct late_route *l = arg;
+
+	pthread_mutex_lock(&l->mutex);
+	l->cancelled = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+static void late_routed(void *arg, struct rpc_call *call)
+{
+	struct late_route *l = arg;
+
+	rpc_on_cancel(call, late_cancelled, l);
+	pthread_mutex_lock(&l->mutex);
+	l->call = call;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+struct late_call {
+	struct late_route *route;
+	const char *text;
+};
+
+static void late_done(void *arg, const struct rpc_forwarded *result)
+{
+	const struct late_call *in_arena = arg;
+
+	ck_assert(result->cancelled);
+	ck_assert_int_eq(result->status, STATUS_CANCELLED);
+	snprintf(in_arena->route->heard, sizeof(in_arena->route->heard), "%s", in_arena->text);
+}
+
+static void late_forward(struct late_route *l)
+{
+	struct late_call *in_arena = arena_alloc(rpc_arena(l->call), sizeof(*in_arena));
+	struct rpc_route route = far.route;
+
+	*in_arena = (struct late_call){l, arena_strdup(rpc_arena(l->call), "still there")};
+	route.done = late_done;
+	route.arg = in_arena;
+	rpc_forward(l->call, &route);
+}
+
+START_TEST(the_client_goes_before_the_call_is_forwarded)
+{
+	const struct rpc_fallback usual = far.fallback;
+	struct late_route late = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+				  .changed = PTHREAD_COND_INITIALIZER};
+	struct stream *s;
+
+	far.fallback = (struct rpc_fallback){late_routed, &late};
+	s = stream_open(far.port, BARE("Up"), 0, only_id);
+	pthread_mutex_lock(&late.mutex);
+	while (!late.call)
+		pthread_cond_wait(&late.changed, &late.mutex);
+	stream_cancel(s);
+	while (!late.cancelled)
+		pthread_cond_wait(&late.changed, &late.mutex);
+	pthread_mutex_unlock(&late.mutex);
+	far.fallback = usual;
+	late_forward(&late);
+	ck_assert_str_eq(late.heard, "still there");
+	stream_free(s);
+}
+END_TEST
+
 /* False: the deadline passed before the backend saw the call. */
 static bool deadline_ends(int port, int timeout_ms)
 {
@@ -632,6 +710,7 @@ int main(void)
 		unimplemented_method,
 		cancel_after_begin,
 		cancel_after_first_response,
+		the_client_goes_before_the_call_is_forwarded,
 		timeout_on_sleeping_server,
 		deadlines_are_passed_on,
 		headers_before_messages,
