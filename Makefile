@@ -210,6 +210,7 @@ RPC_SRC := \
 	common/rpc/outbox.c \
 	common/rpc/payload.c \
 	common/rpc/pool.c \
+	common/rpc/post.c \
 	common/rpc/proxy.c \
 	common/rpc/reflection_service.c \
 	common/rpc/server.c \
@@ -466,6 +467,7 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_collect.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_pool.c \
+	tests/unit/rpc/test_post.c \
 	tests/unit/rpc/test_proxy.c \
 	tests/unit/rpc/test_proxy_rules.c \
 	tests/unit/rpc/test_server.c \
@@ -681,6 +683,7 @@ $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 	$(link)
 $(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
 $(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
+$(BIN)/tests/bench/raw_sqlite: $(OBJ)/services/repo/text_store.o $(OBJ)/services/repo/labels_store.o
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
 # gRPC of others, at both ends: grpc-go as Debian packages it. Never instrumented.

@@ -124,6 +124,13 @@ bool rpc_has_room(void *call);
  */
 void rpc_on_sent(void *call, void (*notify)(void *arg), void *arg);
 
+/*
+ * Run @work(@arg) on the call's loop thread, which must not wait in it; the call's memory is
+ * held until then. For who has calls to end on a thread that has better to do: all that is
+ * posted before the loop comes to it costs one wake-up. Once at a time for a call.
+ */
+void rpc_post(void *call, void (*work)(void *arg), void *arg);
+
 /* Per-call state of a streaming method; @drop (may be NULL) frees it at the end. */
 void rpc_set_user(void *call, void *user, void (*drop)(void *));
 void *rpc_user(void *call);

@@ -68,6 +68,9 @@ struct rpc_server_loop {
 	pthread_mutex_t mutex;       /* guards the lists; taken after a call's own */
 	struct rpc_due_list undated; /* unary calls that brought no deadline */
 	struct rpc_due_list stalled; /* streams whose client takes nothing */
+	struct rpc_call *first_posted, *last_posted; /* by next_posted; see rpc_post() */
+	struct grpc_completion_queue_functor
+		run_posted; /* on the queue unless there are none */
 };
 
 enum { RPC_MAX_TRAILERS = 2 };
@@ -112,12 +115,18 @@ struct rpc_call {
 	grpc_byte_buffer *request;
 	grpc_slice request_slice;
 	struct bytes request_bytes;
+	void (*posted)(void *arg);
+	void *posted_arg;
+	struct rpc_call *next_posted; /* home->mutex */
 	void *user;
 	void (*drop_user)(void *user);
 	grpc_metadata trailers[RPC_MAX_TRAILERS]; /* keys static, values owned */
 	size_t trailer_count;
 	char path_text[256]; /* of a fallback call */
 };
+
+/* Before a loop's first call. */
+void rpc_posted_init(struct rpc_server_loop *home);
 
 /* Post a request for one more call of @method. */
 void rpc_call_accept(struct rpc_method *method, struct rpc_server_loop *home);

@@ -124,6 +124,7 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 		struct rpc_server_loop *l = &s->loops[i];
 		l->server = s;
 		pthread_mutex_init(&l->mutex, NULL);
+		rpc_posted_init(l);
 		l->loop = rpc_loop_new(tick, l);
 		grpc_server_register_completion_queue(s->core, rpc_loop_queue(l->loop), NULL);
 	}

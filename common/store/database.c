@@ -16,12 +16,16 @@ enum {
 	MAX_STATEMENTS = 128,
 	CACHE_KIB = 4096,
 	STEPS_BETWEEN_LOOKS = 1000, /* of SQLite's machine: well below a millisecond */
+	LONG_LOG_PAGES = 1000,      /* SQLite's own threshold */
+	/* What one large transaction left is cut off. */
+	LOG_KEPT_BYTES = 64 << 20,
 };
 
 struct database {
 	sqlite3 *sqlite;
 	struct map statements; /* text -> sqlite3_stmt *, owned */
 	atomic_bool interrupted;
+	int log_pages; /* after the last commit; of a writer */
 };
 
 static void finalize(void *stmt)
@@ -76,6 +80,16 @@ static int is_interrupted(void *arg)
 	return atomic_load_explicit(&db->interrupted, memory_order_relaxed);
 }
 
+static int note_log_size(void *arg, sqlite3 *sqlite, const char *name, int pages)
+{
+	struct database *db = arg;
+
+	(void)sqlite;
+	(void)name;
+	db->log_pages = pages;
+	return SQLITE_OK;
+}
+
 static enum status configure(struct database *db, enum database_access access,
 			     struct error *err)
 {
@@ -88,7 +102,10 @@ static enum status configure(struct database *db, enum database_access access,
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	if (access == DATABASE_READ)
 		sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	char *cache = sqlite3_mprintf("PRAGMA cache_size = -%d", CACHE_KIB);
+	if (access == DATABASE_WRITE) /* in place of SQLite's own hook, which checkpoints */
+		(void)sqlite3_wal_hook(db->sqlite, note_log_size, db);
+	char *cache = sqlite3_mprintf("PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d",
+				      CACHE_KIB, LOG_KEPT_BYTES);
 	enum status status = database_exec(db, cache, err);
 	sqlite3_free(cache);
 	if (status != STATUS_OK)
@@ -174,6 +191,19 @@ enum status database_run(struct database *db, struct sqlite3_stmt *stmt, struct 
 		status = database_error(db, code == SQLITE_ROW ? SQLITE_MISUSE : code, err);
 	database_reset(stmt);
 	return status;
+}
+
+bool database_wants_checkpoint(const struct database *db)
+{
+	return db->log_pages >= LONG_LOG_PAGES;
+}
+
+void database_checkpoint(struct database *db)
+{
+	(void)sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+					NULL);
+	/* If pages are left, the next commit says so. */
+	db->log_pages = 0;
 }
 
 void database_interrupt(struct database *db)

@@ -8,6 +8,7 @@
 #ifndef COMMON_STORE_DATABASE_H
 #define COMMON_STORE_DATABASE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
@@ -18,7 +19,7 @@ struct sqlite3_stmt;
 
 enum database_access {
 	DATABASE_CREATE, /* a new file; it must not exist */
-	DATABASE_WRITE,  /* the only writing connection, which checkpoints too */
+	DATABASE_WRITE,  /* the only writing connection; see database_checkpoint() */
 	DATABASE_READ,   /* a snapshot reader beside the writer: never checkpoints */
 };
 
@@ -44,6 +45,15 @@ enum status database_exec(struct database *db, const char *sql, struct error *er
 enum status database_prepare(struct database *db, const char *sql, struct sqlite3_stmt **ret,
 			     struct error *err) MUST_CHECK;
 void database_reset(struct sqlite3_stmt *stmt);
+
+/*
+ * Commits of a DATABASE_WRITE connection go to the log alone, so that they take no longer than
+ * their own sync. Is it so long that it should be moved into the database? It is at the close.
+ */
+bool database_wants_checkpoint(const struct database *db);
+
+/* Move as much as readers allow; what fails is tried again by the next one. Not in a transaction. */
+void database_checkpoint(struct database *db);
 
 /* Step a statement that returns no rows to its end, and reset it. */
 enum status database_run(struct database *db, struct sqlite3_stmt *stmt,

@@ -178,9 +178,14 @@ static enum status open_catalog(struct repo *repo, struct error *err)
 
 static void serve(struct repo *repo)
 {
-	/* Get is a look-up in the page cache; when it is more it goes to the pool itself. */
+	/*
+	 * Get is a look-up in the page cache, a write is prepared and queued; when they are
+	 * more, they go to the pool themselves.
+	 */
 	static const struct rpc_method_policy policies[] = {
-		{"Get", RPC_RUN_INLINE}, {"Meta", RPC_RUN_INLINE}, {0}};
+		{"Get", RPC_RUN_INLINE},    {"Meta", RPC_RUN_INLINE},
+		{"Create", RPC_RUN_INLINE}, {"Update", RPC_RUN_INLINE},
+		{"Delete", RPC_RUN_INLINE}, {0}};
 	struct rpc_server *server = daemon_server(repo->daemon);
 
 	rpc_server_add(server, &repo->records.base, policies);

@@ -5,15 +5,19 @@
 #include "common/base/clock.h"
 #include "common/base/names.h"
 #include "common/base/random.h"
+#include "common/daemon/daemon.h"
 #include "common/reflect/json_out.h"
 #include "common/reflect/mask.h"
 #include "common/reflect/pool.h"
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
+#include "common/rpc/pool.h"
+#include "common/rpc/server.h"
 #include "services/repo/fingerprint.h"
 #include "services/repo/write_rpc.h"
 
 enum { MAX_REQUEST_ID_BYTES = 128 };
+enum { QUICK_ITEM_BYTES = 16 << 10 /* to be validated and converted on a loop thread */ };
 enum { MAX_LABELS = 64, MAX_LABEL_BYTES = 1024, MAX_DATA_URI_BYTES = 4096 };
 
 /* ------------------------------------------------------------ preparing */
@@ -325,50 +329,60 @@ void write_release(struct write *w)
 	strbuf_release(&w->files.dropped);
 }
 
-/* The writer's thread: say what became of it. */
-static void answer(struct store_batch *batch)
+/* On the call's loop: say what became of it. */
+static void answer(void *arg)
 {
-	struct write *w = batch->arg;
-	struct repo *repo = w->repo;
+	struct write *w = arg;
+	struct catalog *catalog = w->repo->catalog;
 	struct collection *c = w->collection;
-	void *call = w->call;
 
-	if (w->store.status == STATUS_OK && batch->status == STATUS_OK)
-		file_changes_clean_later(repo, c, &w->files);
 	write_release(w);
 	if (w->store.status != STATUS_OK)
-		rpc_fail_error(call, &w->store.error);
-	else if (batch->status != STATUS_OK)
-		rpc_fail_error(call, &batch->error);
+		rpc_fail_error(w->call, &w->store.error);
+	else if (w->batch.status != STATUS_OK)
+		rpc_fail_error(w->call, &w->batch.error);
 	else
 		w->succeed(w);
-	/* @w was in the call's memory. */
-	catalog_release(repo->catalog, c);
+	catalog_release(catalog, c);
 }
 
-/*
- * The common part of the three methods: find the collection, prepare the write, queue
- * it. @prepare is one of the above.
- */
-typedef enum status prepare_fn(struct write *w, const void *request, struct error *err);
-
-static void start(struct repo *repo, const char *ns, const char *name, const void *request,
-		  prepare_fn *prepare, void (*succeed)(struct write *), void *reply, void *call)
+/* The writer's thread, which others wait for. */
+static void written(struct store_batch *batch)
 {
-	struct write *w = arena_alloc(rpc_arena(call), sizeof(*w));
-	struct collection *c;
-	struct error err = {0};
-	enum status status = repo_acquire(repo, call, ns, name, ACCESS_WRITE, &c, &err);
+	struct write *w = batch->arg;
 
-	if (status != STATUS_OK) {
-		rpc_fail_error(call, &err);
-		return;
-	}
+	if (w->store.status == STATUS_OK && batch->status == STATUS_OK)
+		file_changes_clean_later(w->repo, w->collection, &w->files);
+	rpc_post(w->call, answer, w);
+}
+
+/* One of the three methods, until its write is queued; in the call's memory. */
+struct start {
+	struct repo *repo;
+	void *call;
+	const char *ns, *name;
+	const void *request;
+	const Google__Protobuf__Any *item; /* NULL: none */
+	/* One of the functions above. */
+	enum status (*prepare)(struct write *w, const void *request, struct error *err);
+	void (*succeed)(struct write *w);
+	void *reply;
+};
+
+/* Prepare the write and queue it. @c is consumed. */
+static void queue(const struct start *s, struct collection *c)
+{
+	struct write *w = arena_alloc(rpc_arena(s->call), sizeof(*w));
+	struct repo *repo = s->repo;
+	void *call = s->call; /* once it is queued, @s may be gone */
+	struct error err = {0};
+	enum status status;
+
 	write_init(w, repo, c, call);
-	w->succeed = succeed;
-	w->reply = reply;
-	w->batch = (struct store_batch){.writes = &w->store, .done = answer, .arg = w};
-	status = prepare(w, request, &err);
+	w->succeed = s->succeed;
+	w->reply = s->reply;
+	w->batch = (struct store_batch){.writes = &w->store, .done = written, .arg = w};
+	status = s->prepare(w, s->request, &err);
 	if (status == STATUS_OK &&
 	    !writer_submit(catalog_writer(repo->catalog), &c->queue, &w->batch))
 		status = error_set(&err, STATUS_RESOURCE_EXHAUSTED,
@@ -378,6 +392,49 @@ static void start(struct repo *repo, const char *ns, const char *name, const voi
 		rpc_fail_error(call, &err);
 		catalog_release(repo->catalog, c);
 	}
+}
+
+/* On the pool: a collection is opened, a type asked for, much is converted. */
+static void start_slowly(void *arg)
+{
+	const struct start *s = arg;
+	struct collection *c;
+	struct error err = {0};
+
+	if (repo_acquire(s->repo, s->call, s->ns, s->name, ACCESS_WRITE, &c, &err) == STATUS_OK)
+		queue(s, c);
+	else
+		rpc_fail_error(s->call, &err);
+}
+
+/* Can it be prepared within microseconds, with what is in memory? */
+static bool is_quick(const struct start *s, const struct collection *c)
+{
+	return !s->item ||
+	       (*c->message_name && !c->may_hold_any && s->item->value.len <= QUICK_ITEM_BYTES);
+}
+
+static void start(const struct start *s)
+{
+	struct repo *repo = s->repo;
+	struct collection *c;
+	struct error err = {0};
+	const char *ns;
+
+	if (repo_check(s->call, s->ns, s->name, ACCESS_WRITE, &ns, &err) != STATUS_OK) {
+		rpc_fail_error(s->call, &err);
+		return;
+	}
+	c = catalog_try_acquire(repo->catalog, ns, s->name);
+	if (c && is_quick(s, c)) {
+		queue(s, c);
+		return;
+	}
+	if (c)
+		catalog_release(repo->catalog, c);
+	if (!rpc_pool_submit(rpc_server_pool(daemon_server(repo->daemon)), start_slowly,
+			     arena_memdup(rpc_arena(s->call), s, sizeof(*s))))
+		rpc_fail(s->call, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting");
 }
 
 static void created(struct write *w)
@@ -403,8 +460,17 @@ void repo_create(Collector__CollectionService_Service *service,
 		 const Collector__CreateRequest *request,
 		 Collector__CreateResponse_Closure reply, void *call)
 {
-	start(repo_of_records(service), request->namespace_, request->collection_name, request,
-	      prepare_create, created, (void *)reply, call);
+	start(&(struct start){
+		.repo = repo_of_records(service),
+		.call = call,
+		.ns = request->namespace_,
+		.name = request->collection_name,
+		.request = request,
+		.item = request->item,
+		.prepare = prepare_create,
+		.succeed = created,
+		.reply = (void *)reply,
+	});
 }
 
 static void updated(struct write *w)
@@ -429,8 +495,17 @@ void repo_update(Collector__CollectionService_Service *service,
 		 const Collector__UpdateRequest *request,
 		 Collector__UpdateResponse_Closure reply, void *call)
 {
-	start(repo_of_records(service), request->namespace_, request->collection_name, request,
-	      prepare_update, updated, (void *)reply, call);
+	start(&(struct start){
+		.repo = repo_of_records(service),
+		.call = call,
+		.ns = request->namespace_,
+		.name = request->collection_name,
+		.request = request,
+		.item = request->item,
+		.prepare = prepare_update,
+		.succeed = updated,
+		.reply = (void *)reply,
+	});
 }
 
 static void deleted(struct write *w)
@@ -454,6 +529,14 @@ void repo_delete(Collector__CollectionService_Service *service,
 		 const Collector__DeleteRequest *request,
 		 Collector__DeleteResponse_Closure reply, void *call)
 {
-	start(repo_of_records(service), request->namespace_, request->collection_name, request,
-	      prepare_delete, deleted, (void *)reply, call);
+	start(&(struct start){
+		.repo = repo_of_records(service),
+		.call = call,
+		.ns = request->namespace_,
+		.name = request->collection_name,
+		.request = request,
+		.prepare = prepare_delete,
+		.succeed = deleted,
+		.reply = (void *)reply,
+	});
 }

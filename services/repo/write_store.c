@@ -7,12 +7,21 @@
 #include "services/repo/store_internal.h"
 #include "services/repo/vector_store.h"
 
+/* A statement of the group itself, parsed once. */
+static enum status run_on_group(struct store *s, const char *sql, struct error *err)
+{
+	sqlite3_stmt *stmt;
+	enum status status = database_prepare(s->writer, sql, &stmt, err);
+
+	return status == STATUS_OK ? database_run(s->writer, stmt, err) : status;
+}
+
 enum status store_begin(struct store *s, struct error *err)
 {
 	s->broken.status = STATUS_OK;
 	s->has_changed = s->shape_changed = s->indexes_changed = false;
 	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
-	return database_exec(s->writer, "BEGIN IMMEDIATE", err);
+	return run_on_group(s, "BEGIN IMMEDIATE", err);
 }
 
 /* After what changed it was undone. If it cannot be read, nothing can be written either. */
@@ -49,7 +58,7 @@ enum status store_commit(struct store *s, struct error *err)
 	if (status == STATUS_OK)
 		status = counters_save(s, err);
 	if (status == STATUS_OK)
-		status = database_exec(s->writer, "COMMIT", err);
+		status = run_on_group(s, "COMMIT", err);
 	if (status != STATUS_OK) {
 		store_rollback(s);
 		return status;
@@ -61,6 +70,16 @@ enum status store_commit(struct store *s, struct error *err)
 	s->has_changed =
 		sqlite3_total_changes64(database_sqlite(s->writer)) != s->total_changes;
 	return STATUS_OK;
+}
+
+bool store_wants_checkpoint(const struct store *s)
+{
+	return database_wants_checkpoint(s->writer);
+}
+
+void store_checkpoint(struct store *s)
+{
+	database_checkpoint(s->writer);
 }
 
 bool store_has_changed(const struct store *s)
@@ -349,7 +368,7 @@ static enum status apply_one(struct store *s, struct store_write *w)
 {
 	const struct store_counters before = s->counters;
 	struct error *err = &w->error;
-	enum status status = database_exec(s->writer, "SAVEPOINT one", err);
+	enum status status = run_on_group(s, "SAVEPOINT one", err);
 
 	if (status == STATUS_OK)
 		status = w->operation   ? w->operation(s, w, err)
@@ -358,7 +377,7 @@ static enum status apply_one(struct store *s, struct store_write *w)
 	if (status == STATUS_OK)
 		status = quota_check(s, &before, err);
 	if (status == STATUS_OK)
-		status = database_exec(s->writer, "RELEASE one", err);
+		status = run_on_group(s, "RELEASE one", err);
 	else
 		(void)undo(s, "one", &before, err);
 	w->status = status;
@@ -386,7 +405,7 @@ static void apply_all_or_none(struct store *s, struct store_batch *b)
 	char field[32];
 	size_t i = 0;
 
-	b->status = database_exec(s->writer, "SAVEPOINT batch", &b->error);
+	b->status = run_on_group(s, "SAVEPOINT batch", &b->error);
 	for (; b->status == STATUS_OK && w; w = w->next, i++) {
 		b->status = apply_one(s, w);
 		if (b->status == STATUS_OK)
@@ -396,7 +415,7 @@ static void apply_all_or_none(struct store *s, struct store_batch *b)
 		error_prefix_field(&b->error, field);
 	}
 	if (b->status == STATUS_OK)
-		b->status = database_exec(s->writer, "RELEASE batch", &b->error);
+		b->status = run_on_group(s, "RELEASE batch", &b->error);
 	else
 		(void)undo(s, "batch", &before, &b->error);
 }

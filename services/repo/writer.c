@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 
 struct writer_thread {
@@ -88,24 +90,78 @@ static void fail_all(struct store_batch *group, enum status status, const struct
 	}
 }
 
-static void write_group(const struct writer *writer, struct writer_queue *q,
+/* ------------------------------------------------------------ gathering */
+
+/* As many writes wait as make it worth to begin. */
+static bool has_enough(const struct writer_queue *q)
+{
+	return q->count >= q->expected || q->count >= WRITER_GROUP_MAX ||
+	       q->bytes >= WRITER_GROUP_MAX_BYTES;
+}
+
+/* A group of @writes took from @begin_ns until now, and is about to be answered. */
+static void expect_again(struct writer_thread *t, struct writer_queue *q, size_t writes,
+			 uint64_t begin_ns)
+{
+	const uint64_t now_ns = clock_monotonic_ns();
+	const uint64_t max_ns = WRITER_GATHER_MAX_US * UINT64_C(1000);
+	const uint64_t took_ns = now_ns - begin_ns;
+
+	pthread_mutex_lock(&t->mu);
+	q->expected = writes + q->count;
+	q->gather_until_ns = now_ns + (took_ns < max_ns ? took_ns : max_ns);
+	pthread_mutex_unlock(&t->mu);
+}
+
+/* With the mutex: should the thread, which has nothing to do but @q, let more come in? */
+static bool is_gathering(const struct writer_thread *t, const struct writer_queue *q)
+{
+	return !t->closing && t->last_ready == q && !has_enough(q) &&
+	       clock_monotonic_ns() < q->gather_until_ns;
+}
+
+static void gather(struct writer_thread *t, const struct writer_queue *q)
+{
+	const struct timespec until = {(time_t)(q->gather_until_ns / 1000000000),
+				       (long)(q->gather_until_ns % 1000000000)};
+
+	(void)pthread_cond_timedwait(&t->work, &t->mu, &until);
+}
+
+/* ------------------------------------------------------------ writing */
+
+static size_t apply_all(struct store *store, struct store_batch *group)
+{
+	size_t writes = 0;
+
+	for (struct store_batch *b = group; b; b = b->next) {
+		writes += weight_of(b).writes;
+		store_apply(store, b);
+	}
+	return writes;
+}
+
+static void write_group(struct writer_thread *t, struct writer_queue *q,
 			struct store_batch *group)
 {
+	const struct writer *writer = t->writer;
+	const uint64_t begin_ns = clock_monotonic_ns();
 	struct store *store = q->store;
 	struct error err;
 	enum status status = store_begin(store, &err);
 	struct store_batch *next;
 	char name[WRITER_NAME_BYTES];
+	size_t writes = 0;
 	bool changed;
 
 	if (status == STATUS_OK) {
-		for (struct store_batch *b = group; b; b = b->next)
-			store_apply(store, b);
+		writes = apply_all(store, group);
 		status = store_commit(store, &err);
 	}
 	if (status != STATUS_OK)
 		fail_all(group, status, &err);
 	changed = status == STATUS_OK && store_has_changed(store);
+	expect_again(t, q, writes, begin_ns);
 	/* The queue may be gone once done() ran. */
 	(void)snprintf(name, sizeof(name), "%s", q->name);
 	for (struct store_batch *b = group; b; b = next) {
@@ -130,6 +186,17 @@ static void *run(void *arg)
 			pthread_cond_wait(&t->work, &t->mu);
 			continue;
 		}
+		/* Those who write next are on their way meanwhile. */
+		if (store_wants_checkpoint(q->store)) {
+			pthread_mutex_unlock(&t->mu);
+			store_checkpoint(q->store);
+			pthread_mutex_lock(&t->mu);
+			continue;
+		}
+		if (is_gathering(t, q)) {
+			gather(t, q);
+			continue;
+		}
 		t->first_ready = q->next_ready;
 		if (!t->first_ready)
 			t->last_ready = NULL;
@@ -139,11 +206,21 @@ static void *run(void *arg)
 		if (q->first)
 			make_ready(t, q);
 		pthread_mutex_unlock(&t->mu);
-		write_group(t->writer, q, group);
+		write_group(t, q, group);
 		pthread_mutex_lock(&t->mu);
 	}
 	pthread_mutex_unlock(&t->mu);
 	return NULL;
+}
+
+static void init_work(struct writer_thread *t)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->work, &attributes);
+	pthread_condattr_destroy(&attributes);
 }
 
 struct writer *writer_new(unsigned threads)
@@ -156,7 +233,7 @@ struct writer *writer_new(unsigned threads)
 
 		t->writer = writer;
 		pthread_mutex_init(&t->mu, NULL);
-		pthread_cond_init(&t->work, NULL);
+		init_work(t);
 		if (pthread_create(&t->thread, NULL, run, t) != 0)
 			abort(); /* at start-up, without threads there is no repo */
 	}
@@ -218,6 +295,8 @@ bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_b
 		if (!q->is_ready) {
 			make_ready(t, q);
 			pthread_cond_signal(&t->work);
+		} else if (has_enough(q)) {
+			pthread_cond_signal(&t->work); /* it may be gathering */
 		}
 	}
 	pthread_mutex_unlock(&t->mu);

@@ -3,6 +3,11 @@
  * to one of them. What is queued for a collection while its last group was
  * synced is the next group: one transaction, one sync, then all are answered.
  *
+ * Who was just answered often writes again at once. So after a group its
+ * thread, if it has nothing else to do, waits for as many writes as were under way
+ * before, at most a part of the time that the group took (WRITER_GATHER_...): a sync
+ * costs the same for one write as for many.
+ *
  * Any thread may submit. A batch's done() runs on the writer's thread.
  */
 #ifndef SERVICES_REPO_WRITER_H
@@ -10,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "services/repo/store.h"
 
@@ -21,6 +27,7 @@ enum {
 	WRITER_QUEUE_MAX = 4096, /* of one collection, writes */
 	WRITER_QUEUE_MAX_BYTES = 64 << 20,
 	WRITER_NAME_BYTES = 64,
+	WRITER_GATHER_MAX_US = 10000,
 };
 
 /* One collection's place in a writer; embedded, zeroed, then writer_bind(). */
@@ -31,7 +38,9 @@ struct writer_queue {
 	/* The rest is guarded by the thread's mutex. */
 	struct store_batch *first, *last;
 	size_t count, bytes;
-	bool is_ready; /* among the thread's ready queues, or being written */
+	bool is_ready;            /* among the thread's ready queues */
+	size_t expected;          /* writes that were under way when the last group ended */
+	uint64_t gather_until_ns; /* on clock_monotonic_ns() */
 	struct writer_queue *next_ready;
 };
 

@@ -14,6 +14,7 @@
 #include <grpc/support/alloc.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "tests/bench/varies.h"
 
 enum { MAX_SAMPLES = 1 << 23, MAX_IN_FLIGHT = 4096, TIMEOUT_S = 30 };
 
@@ -38,12 +40,29 @@ struct load {
 	grpc_channel *channel;
 	void *method;
 	grpc_slice request;
+	size_t varies_at; /* SIZE_MAX: every request is the same */
+	uint32_t started;
 	grpc_metadata header;
 	bool has_header;
 	uint32_t *latency_us10; /* tenths of a microsecond */
 	size_t samples;
 	uint64_t failures;
 };
+
+static grpc_byte_buffer *next_request(struct load *l)
+{
+	grpc_byte_buffer *buffer;
+	grpc_slice one;
+
+	if (l->varies_at == SIZE_MAX)
+		return grpc_raw_byte_buffer_create(&l->request, 1);
+	one = grpc_slice_from_copied_buffer((const char *)GRPC_SLICE_START_PTR(l->request),
+					    GRPC_SLICE_LENGTH(l->request));
+	varies_write((char *)GRPC_SLICE_START_PTR(one) + l->varies_at, l->started++);
+	buffer = grpc_raw_byte_buffer_create(&one, 1);
+	grpc_slice_unref(one);
+	return buffer;
+}
 
 static void start(struct load *l, struct slot *s)
 {
@@ -57,7 +76,7 @@ static void start(struct load *l, struct slot *s)
 	s->details = grpc_empty_slice();
 	s->in = NULL;
 	s->started_ns = clock_monotonic_ns();
-	s->out = grpc_raw_byte_buffer_create(&l->request, 1);
+	s->out = next_request(l);
 	s->call = grpc_channel_create_registered_call(l->channel, NULL, 0, l->queue, l->method,
 						      deadline, NULL);
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -133,10 +152,11 @@ static void run(struct load *l, unsigned in_flight, double warm_s, double second
 	free(slots);
 }
 
-static grpc_slice read_request(const char *path)
+static void read_request(struct load *l, const char *path)
 {
 	static char buffer[16 << 20];
 	FILE *f = fopen(path, "rb");
+	const char *varies;
 	size_t n;
 
 	if (!f) {
@@ -145,7 +165,9 @@ static grpc_slice read_request(const char *path)
 	}
 	n = fread(buffer, 1, sizeof(buffer), f);
 	fclose(f);
-	return grpc_slice_from_copied_buffer(buffer, n);
+	varies = varies_find(buffer, n);
+	l->varies_at = varies ? (size_t)(varies - buffer) : SIZE_MAX;
+	l->request = grpc_slice_from_copied_buffer(buffer, n);
 }
 
 static bool set_header(struct load *l, const char *pair)
@@ -219,7 +241,7 @@ int main(int argc, char **argv)
 		}
 	if (!target || !method || !file || !in_flight || in_flight > MAX_IN_FLIGHT)
 		return 2;
-	l.request = read_request(file);
+	read_request(&l, file);
 	l.latency_us10 = xreallocarray(NULL, MAX_SAMPLES, sizeof(*l.latency_us10));
 	connect_to(&l, target, method);
 	run(&l, in_flight, warm, seconds);

@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import run  # noqa: E402
-from run import Server, Table, load  # noqa: E402
+from run import RawSqlite, Server, Table, load  # noqa: E402
 from collector_testing import (  # noqa: E402
     Client, Cluster, collection_server_pb2 as cs, daemon_pb2, protos)
 
@@ -34,26 +34,18 @@ message Row {
 """
 
 
-def raw_sqlite(group, indexes, full_text):
-    with tempfile.TemporaryDirectory() as directory:
-        out = subprocess.run(
-            [os.path.join(run.PROGRAMS, "raw_sqlite"), directory, "create", str(run.SECONDS),
-             str(group), str(indexes), str(int(full_text))],
-            check=True, capture_output=True, encoding="utf-8").stdout
-    return {"qps": float(out.split("=")[1])}
-
-
 class Bench:
-    def __init__(self, client, address, echo, row):
-        self.client, self.address, self.echo, self.row = client, address, echo, row
+    def __init__(self, client, cluster, echo, row):
+        self.client, self.cluster, self.echo, self.row = client, cluster, echo, row
+        self.address = cluster.address("repo")
 
     def collection(self, name, indexes, full_text):
         self.client.create_collection(
             name, "bench.v1.Row", indexed_fields=["class", "name", "size"][:indexes],
             full_text_disabled=not full_text)
 
-    def item(self, i, payload=700):
-        row = self.row(name="row %d" % i, text=run.TEXT, payload=payload * b"p", size=i,
+    def item(self, i, payload=700, name=None):
+        row = self.row(name=name or "row %d" % i, text=run.TEXT, payload=payload * b"p", size=i,
                        unindexed="u%d" % (i // MATCHES))
         setattr(row, "class", i // MATCHES)
         return row
@@ -65,13 +57,16 @@ class Bench:
         for indexes, full_text in ((0, False), (3, False), (3, True)):
             name = "create-%d-%d" % (indexes, full_text)
             self.collection(name, indexes, full_text)
-            request = cs.CreateRequest(collection_name=name, item=protos.pack(self.item(1)))
+            request = cs.CreateRequest(
+                collection_name=name, item=protos.pack(self.item(1, name="row " + run.VARIES)))
+            self.client.records.Create(request)
+            raw = RawSqlite(self.cluster, name)
             table = Table("Create of 1 KB, %d indexes%s" % (
                 indexes, ", full text" if full_text else ""))
             table.add("raw SQLite, transactions of 64",
-                      lambda i=indexes, t=full_text: raw_sqlite(64, i, t))
+                      lambda r=raw: r.measure("create", 64))
             table.add("raw SQLite, a transaction each",
-                      lambda i=indexes, t=full_text: raw_sqlite(1, i, t))
+                      lambda r=raw: r.measure("create", 1))
             for in_flight in (1, 16, 64, 256):
                 table.add("Create, %d in flight" % in_flight,
                           lambda r=request, n=in_flight: self.load("Create", r, n))
@@ -80,6 +75,7 @@ class Bench:
             table.add("Batch of 100, 1 in flight (batches)",
                       lambda r=batch: self.load("Batch", r, 1))
             table.run()
+            raw.close()
 
     def fill(self, name, first, count):
         """Batches of 500, four under way."""
@@ -174,7 +170,7 @@ def main():
         client.wait_serving(service)
     types = protos.Types(protos.single_file("bench/v1/row.proto", SCHEMA, package="bench.v1"))
     client.register(types)
-    bench = Bench(client, cluster.address("repo"), echo.address, types.message("bench.v1.Row"))
+    bench = Bench(client, cluster, echo.address, types.message("bench.v1.Row"))
     bench.client_of_repo = Client(cluster.address("repo"))
     try:
         bench.create()

@@ -6,9 +6,12 @@ machine's noise, printed beside. BENCH_SECONDS (1) is one measurement, ROUNDS (3
 how often each is repeated. The load comes from load.c, in C.
 """
 
+import contextlib
+import glob
 import os
 import re
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -25,6 +28,7 @@ RECORDS = int(os.environ.get("BENCH_RECORDS", "20000"))
 PROGRAMS = os.path.join(BIN_DIR, "tests", "bench")
 ECHO = "/echo.v1.EchoService/Unary"
 CLASSES = 2000
+VARIES = "########"  # as varies.h has it: load.c writes another text there each time
 
 TEXT = ("A shared library for reading, writing and searching structured records, with bindings "
         "for several languages, command line tools and their documentation; this package holds "
@@ -66,12 +70,30 @@ def load(address, method, request, in_flight, header=None):
     return {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", out)}
 
 
-def raw_sqlite(mode, group=64):
-    with tempfile.TemporaryDirectory() as directory:
-        out = subprocess.run([os.path.join(PROGRAMS, "raw_sqlite"), directory, mode, str(SECONDS),
+class RawSqlite:
+    """raw_sqlite.c on a copy of a collection's database, as it is now, each time a fresh one."""
+
+    def __init__(self, cluster, collection):
+        self.directory = tempfile.mkdtemp(prefix="collector-bench-")
+        self.base = os.path.join(self.directory, "base.db")
+        path, = glob.glob(os.path.join(
+            cluster.data, "**", collection, "*", "collection.db"), recursive=True)
+        with contextlib.closing(sqlite3.connect(path)) as source:
+            with contextlib.closing(sqlite3.connect(self.base)) as copy:
+                source.backup(copy)
+
+    def measure(self, mode, group=64):
+        path = os.path.join(self.directory, "raw.db")
+        for left in glob.glob(path + "*"):
+            os.unlink(left)
+        shutil.copy(self.base, path)
+        out = subprocess.run([os.path.join(PROGRAMS, "raw_sqlite"), path, mode, str(SECONDS),
                               str(group)], check=True, capture_output=True,
                              encoding="utf-8").stdout
-    return {"qps": float(out.split("=")[1])}
+        return {"qps": float(out.split("=")[1])}
+
+    def close(self):
+        shutil.rmtree(self.directory)
 
 
 class Table:
@@ -116,14 +138,14 @@ def bench_calls(front, echo_server):
     bare.stop()
 
 
-def prepare_records(client, cluster):
+def prepare_records(client):
     types = protos.Types(protos.single_file("bench/v1/entry.proto", SCHEMA, package="bench.v1"))
     client.register(types)
     client.create_collection("entries", "bench.v1.Entry", indexed_fields=["class"])
     entry = types.message("bench.v1.Entry")
     pending = []
     for i in range(RECORDS):
-        item = entry(name="entry %d" % i, text=TEXT, payload=900 * b"p")
+        item = entry(name=VARIES if i == 0 else "%08x" % i, text=TEXT, payload=900 * b"p")
         setattr(item, "class", i % CLASSES)
         pending.append(client.records.Create.future(collection_server_pb2.CreateRequest(
             collection_name="entries", id="%08x" % i, item=protos.pack(item)), timeout=60))
@@ -135,7 +157,7 @@ def prepare_records(client, cluster):
 
 
 def requests_for(entry):
-    item = entry(name="entry", text=TEXT, payload=900 * b"p")
+    item = entry(name=VARIES, text=TEXT, payload=900 * b"p")
     setattr(item, "class", 7)
     create = collection_server_pb2.CreateRequest(collection_name="entries", item=protos.pack(item))
     get = collection_server_pb2.GetRequest(collection_name="entries", id="%08x" % 77)
@@ -144,29 +166,33 @@ def requests_for(entry):
     return create.SerializeToString(), get.SerializeToString(), search.SerializeToString()
 
 
-def bench_repo(client, repo, echo_server):
+def bench_repo(client, cluster, echo_server):
     service = "/collector.CollectionService/"
-    entry = prepare_records(client, repo)
+    repo = cluster.address("repo")
+    entry = prepare_records(client)
     create, get, search = requests_for(entry)
     echo_kb = b"\x0a\x80\x08" + 1024 * b"x"
+
+    raw = RawSqlite(cluster, "entries")
 
     table = Table("Get of 1 KB by id, 64 in flight")
     table.add("our echo of 1 KB", lambda: load(echo_server.address, ECHO, echo_kb, 64))
     table.add("Get", lambda: load(repo, service + "Get", get, 64))
-    table.add("raw SQLite, one thread, no RPC", lambda: raw_sqlite("get"))
+    table.add("raw SQLite, one thread, no RPC", lambda: raw.measure("get"))
     table.run()
 
     table = Table("Search by an indexed field, 10 of %d records, 8 in flight" % RECORDS)
-    table.add("raw SQLite, one thread, no RPC", lambda: raw_sqlite("search"))
+    table.add("raw SQLite, one thread, no RPC", lambda: raw.measure("search"))
     table.add("Search", lambda: load(repo, service + "Search", search, 8))
     table.run()
 
     table = Table("Create of 1 KB, one index and full text, fsync before the answer")
-    table.add("raw SQLite, transactions of 64", lambda: raw_sqlite("create", 64))
-    table.add("raw SQLite, a transaction each", lambda: raw_sqlite("create", 1))
+    table.add("raw SQLite, transactions of 64", lambda: raw.measure("create", 64))
+    table.add("raw SQLite, a transaction each", lambda: raw.measure("create", 1))
     table.add("Create, 64 in flight", lambda: load(repo, service + "Create", create, 64))
     table.add("Create, 1 in flight", lambda: load(repo, service + "Create", create, 1))
     table.run()
+    raw.close()
 
 
 def main():
@@ -184,7 +210,7 @@ def main():
     client.register_handler("echo.v1.EchoService", echo_server.address)
     try:
         bench_calls(cluster.address("dispatcher"), echo_server)
-        bench_repo(client, cluster.address("repo"), echo_server)
+        bench_repo(client, cluster, echo_server)
     finally:
         client.close()
         echo_server.stop()

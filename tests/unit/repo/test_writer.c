@@ -171,6 +171,32 @@ START_TEST(a_full_disk_is_told_and_survived)
 }
 END_TEST
 
+START_TEST(the_log_stays_short)
+{
+	enum { N = 60, BYTES = 200000 };
+	AUTO_FREE char *text = xmalloc(BYTES + 1);
+	struct store_sizes sizes;
+	struct error err;
+
+	memset(text, 'x', BYTES);
+	text[BYTES] = '\0';
+	for (int i = 0; i < N; i++) {
+		AUTO_STRBUF proto = STRBUF_INIT;
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "%d", i);
+		wire_add_string(&proto, 2, id);
+		wire_add_string(&proto, 6, text);
+		ck_assert_int_eq(writer_run(writer, &queue, fixture_write(id, &proto), &err),
+				 STATUS_OK);
+	}
+	ck_assert_int_eq(store_measure(f.store, &sizes, &err), STATUS_OK);
+	ck_assert_int_eq(sizes.record_count, N);
+	ck_assert_int_gt(sizes.database_bytes, N / 2 * BYTES);
+	ck_assert_int_lt(sizes.wal_bytes, 8 << 20);
+}
+END_TEST
+
 int main(void)
 {
 	return suite_run(
@@ -179,5 +205,5 @@ int main(void)
 			all_are_answered, a_full_queue_says_so,
 			what_is_queued_is_written_before_the_end,
 			a_group_that_cannot_be_written_fails_whole_and_the_next_succeeds,
-			a_full_disk_is_told_and_survived, NULL});
+			a_full_disk_is_told_and_survived, the_log_stays_short, NULL});
 }

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/suite.h"
@@ -121,10 +122,58 @@ START_TEST(statements_are_kept_within_a_bound)
 }
 END_TEST
 
+static off_t log_bytes(void)
+{
+	struct stat st;
+	char name[80];
+
+	(void)snprintf(name, sizeof(name), "%s-wal", path);
+	return stat(name, &st) == 0 ? st.st_size : 0;
+}
+
+/* Commits until the log is long; how long it was then. */
+static off_t grow(struct database *db)
+{
+	struct error err;
+
+	for (int i = 0; !database_wants_checkpoint(db); i++) {
+		ck_assert_int_lt(i, 1000);
+		ck_assert_int_eq(
+			database_exec(db, "INSERT INTO t VALUES (zeroblob(100000))", &err),
+			STATUS_OK);
+	}
+	return log_bytes();
+}
+
+START_TEST(the_log_is_moved_when_it_is_asked_for)
+{
+	struct database *db;
+	struct error err;
+	off_t first;
+
+	ck_assert_int_eq(database_open(path, DATABASE_CREATE, &db, &err), STATUS_OK);
+	ck_assert_int_eq(database_exec(db, "CREATE TABLE t (a)", &err), STATUS_OK);
+	database_close(db);
+	ck_assert_int_eq(database_open(path, DATABASE_WRITE, &db, &err), STATUS_OK);
+	first = grow(db);
+	ck_assert_int_gt(first, 1 << 20);
+	for (int i = 0; i < 3; i++) {
+		database_checkpoint(db);
+		ck_assert(!database_wants_checkpoint(db));
+		/* It begins again in the same file. */
+		ck_assert_int_le(grow(db), first + 200000);
+	}
+	ck_assert_int_eq(number(db, "PRAGMA wal_checkpoint"), 0);
+	database_close(db);
+	ck_assert_int_eq(log_bytes(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	return suite_run("store/database", setup, teardown,
 			 (const TTest *const[]){a_commit_is_durable_and_readers_see_it,
 						opening_what_is_wrong, errors_are_translated,
-						statements_are_kept_within_a_bound, NULL});
+						statements_are_kept_within_a_bound,
+						the_log_is_moved_when_it_is_asked_for, NULL});
 }
