@@ -185,6 +185,8 @@ static double get(double seconds)
 		(void)snprintf(ids[count], sizeof(ids[count]), "%s",
 			       (const char *)sqlite3_column_text(list, 0));
 	sqlite3_finalize(list);
+	if (!count)
+		return 0;
 	start = now = clock_monotonic_ns();
 	while ((double)(now - start) < seconds * 1e9) {
 		for (int k = 0; k < 64; k++, rows++) {
