@@ -196,6 +196,7 @@ STORE_SRC := \
 
 RPC_SRC := \
 	common/rpc/call.c \
+	common/rpc/channel.c \
 	common/rpc/client.c \
 	common/rpc/collect.c \
 	common/rpc/details.c \
@@ -345,6 +346,7 @@ REPO_SRC := \
 	services/repo/writer.c
 
 DISPATCHER_SRC := \
+	services/dispatcher/addresses.c \
 	services/dispatcher/attach_rpc.c \
 	services/dispatcher/attached.c \
 	services/dispatcher/bindings.c \
@@ -464,6 +466,7 @@ UNIT_TESTS := \
 	tests/unit/repo/test_text.c \
 	tests/unit/repo/test_vector.c \
 	tests/unit/repo/test_writer.c \
+	tests/unit/rpc/test_channel.c \
 	tests/unit/rpc/test_collect.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_pool.c \

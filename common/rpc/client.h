@@ -39,9 +39,33 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *options);
 void rpc_client_free(struct rpc_client *client);
 
 /*
- * The channel to "host:port"; made at first use, kept and shared. Borrowed: it
- * lives as long as the client. At most 4,096 targets; NULL: that bound is
- * reached or the target is not host:port.
+ * Who judges what foreign channels dial: which addresses a target "host:port" may be
+ * dialled as (address_resolve() of common/base/address.h). Blocks until @deadline_ns on
+ * clock_monotonic_ns(), but not for a target that is an address.
+ */
+struct address_list;
+struct rpc_naming {
+	enum status (*resolve)(void *arg, const char *target, uint64_t deadline_ns,
+			       struct address_list *ret, struct error *err);
+	void *arg;
+};
+
+/*
+ * From now on foreign channels dial what @naming says, names looked up anew whenever
+ * they are to be connected again. Without it names are gRPC's to resolve. Before there
+ * are foreign channels.
+ */
+void rpc_client_set_naming(struct rpc_client *client, const struct rpc_naming *naming);
+
+/* No more of it: waits for those under way. What is known goes on being dialled. */
+void rpc_client_end_lookups(struct rpc_client *client);
+
+/*
+ * The channel to "host:port", as a reference; made at first use and shared. Calls hold
+ * it; one that nobody holds is forgotten after a minute, and 64 such are kept at
+ * most. To a daemon of this collector it need not be given back. At most 16,384; NULL:
+ * that bound is reached, the target is not host:port, or it is an address that may not be
+ * dialled.
  */
 struct rpc_channel *rpc_client_channel(struct rpc_client *client, const char *target,
 				       enum rpc_trust trust);
@@ -53,8 +77,21 @@ struct rpc_channel *rpc_client_channel(struct rpc_client *client, const char *ta
 struct rpc_channel *rpc_client_channel_at(struct rpc_client *client, const char *target,
 					  const char *address, enum rpc_trust trust);
 
+void rpc_channel_unref(struct rpc_channel *channel); /* NULL is fine */
+
+/* Forget those that nobody has used for long; a client that is used does so by itself. */
+void rpc_client_forget_unused(struct rpc_client *client);
+size_t rpc_client_channel_count(struct rpc_client *client);
+
 /* Is it connected now? Starts connecting when it is not. */
 bool rpc_channel_is_ready(struct rpc_channel *channel);
+
+/*
+ * Is it known what it dials? A call on one that is not has no connection to wait for.
+ * rpc_channel_settle() waits until it is, or cannot be told: a few seconds at most.
+ */
+bool rpc_channel_is_settled(struct rpc_channel *channel);
+void rpc_channel_settle(struct rpc_channel *channel);
 const char *rpc_channel_target(const struct rpc_channel *channel);
 
 struct rpc_header {

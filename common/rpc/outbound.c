@@ -56,7 +56,7 @@ enum status outbound_init(struct outbound *o, struct rpc_channel *channel,
 	const struct rpc_call *parent = options ? options->parent : NULL;
 
 	*o = (struct outbound){
-		.channel = channel,
+		.channel = rpc_channel_ref(channel),
 		.code = GRPC_STATUS_UNAVAILABLE,
 		.message = grpc_empty_slice(),
 		.deadline_ns = deadline_of(options),
@@ -86,6 +86,7 @@ void outbound_release(struct outbound *o)
 	rpc_headers_release(&o->headers);
 	if (o->core)
 		grpc_call_unref(o->core);
+	rpc_channel_unref(o->channel);
 }
 
 void outbound_create(struct outbound *o, const char *path, grpc_completion_queue *queue,
@@ -94,9 +95,8 @@ void outbound_create(struct outbound *o, const char *path, grpc_completion_queue
 	grpc_slice method = grpc_slice_from_copied_string(path);
 	grpc_call *parent_core = parent ? ((struct rpc_call *)parent)->core : NULL;
 
-	o->core = grpc_channel_create_call(o->channel->core, parent_core,
-					   parent_core ? GRPC_PROPAGATE_CANCELLATION : 0, queue,
-					   method, NULL, core_time(o->deadline_ns), NULL);
+	o->core = rpc_channel_call(o->channel, parent_core, queue, method,
+				   core_time(o->deadline_ns));
 	grpc_slice_unref(method);
 }
 
@@ -155,7 +155,7 @@ enum status outbound_status(const struct outbound *o, struct error *err)
 enum outbound_readiness outbound_readiness(const struct outbound *o,
 					   grpc_connectivity_state *ret_state)
 {
-	*ret_state = grpc_channel_check_connectivity_state(o->channel->core, 1);
+	*ret_state = rpc_channel_state(o->channel, true);
 	switch (*ret_state) {
 	case GRPC_CHANNEL_READY:
 		return OUTBOUND_READY;
@@ -180,8 +180,7 @@ static uint64_t slice_end(uint64_t deadline_ns)
 void outbound_watch(const struct outbound *o, grpc_connectivity_state state,
 		    grpc_completion_queue *queue, void *tag)
 {
-	grpc_channel_watch_connectivity_state(o->channel->core, state,
-					      core_time(slice_end(o->deadline_ns)), queue, tag);
+	rpc_channel_watch(o->channel, state, core_time(slice_end(o->deadline_ns)), queue, tag);
 }
 
 enum status outbound_not_connected(const struct outbound *o, struct error *err)
@@ -190,7 +189,7 @@ enum status outbound_not_connected(const struct outbound *o, struct error *err)
 		return error_set(err, STATUS_DEADLINE_EXCEEDED,
 				 "the deadline passed while connecting to %s",
 				 o->channel->target);
-	return error_set(err, STATUS_UNAVAILABLE, "cannot connect to %s", o->channel->target);
+	return rpc_channel_explain(o->channel, err);
 }
 
 /* ------------------------------------------------- on the caller's own thread */

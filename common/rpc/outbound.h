@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "common/base/map.h"
+#include "common/rpc/channel.h"
 #include "common/rpc/client.h"
 #include "common/rpc/identity.h"
 #include "common/rpc/loop.h"
@@ -16,21 +17,20 @@
 struct rpc_client {
 	struct rpc_client_options options;
 	struct rpc_loop *loop;
-	pthread_mutex_t mutex;  /* guards the maps */
-	struct map channels[2]; /* by enum rpc_trust: target -> struct rpc_channel */
-};
-
-struct rpc_channel {
-	struct rpc_client *client;
-	grpc_channel *core;
-	enum rpc_trust trust;
-	char *target;
+	struct rpc_naming naming; /* set before there are foreign channels */
+	pthread_mutex_t mutex;    /* all below; see channel.h */
+	struct map channels[2];   /* by enum rpc_trust: target -> struct rpc_channel */
+	struct rpc_channel *newest_unused, *oldest_unused;
+	size_t unused;
+	unsigned lookups; /* under way */
+	pthread_cond_t no_lookups;
+	bool is_closing;
 };
 
 /* A call but for its messages. */
 struct outbound {
-	struct rpc_channel *channel;
-	grpc_call *core; /* NULL: not started */
+	struct rpc_channel *channel; /* a reference */
+	grpc_call *core;             /* NULL: not started */
 	struct rpc_headers headers;
 	grpc_metadata_array initial, trailers;
 	grpc_status_code code;

@@ -457,9 +457,8 @@ static struct relay *relay_new(struct rpc_call *c, const struct rpc_route *route
 	write_request_headers(r, route);
 	method = route->path ? grpc_slice_from_copied_string(route->path)
 			     : grpc_slice_ref(c->details.method);
-	r->up = grpc_channel_create_call(route->channel->core, NULL, 0,
-					 rpc_loop_queue(c->home->loop), method, NULL,
-					 c->details.deadline, NULL);
+	r->up = rpc_channel_call(route->channel, NULL, rpc_loop_queue(c->home->loop), method,
+				 c->details.deadline);
 	grpc_slice_unref(method);
 	return r;
 }

@@ -4,6 +4,7 @@
 
 #include "services/dispatcher/identity.h"
 
+struct addresses;
 struct attachments;
 struct daemon;
 struct handlers;
@@ -15,8 +16,8 @@ struct type_cache;
 struct dispatcher {
 	struct daemon *daemon;
 	struct identity self;
-	const char *const *allowed_addresses; /* ends with NULL */
-	const char *const *seeds;             /* ends with NULL */
+	struct addresses *addresses;
+	const char *const *seeds; /* ends with NULL */
 	struct handlers *handlers;
 	struct peers *peers;
 	struct type_cache *types;

@@ -1,12 +1,12 @@
 #include <string.h>
 
-#include "common/base/address.h"
 #include "common/base/clock.h"
 #include "common/base/names.h"
 #include "common/client/type_cache.h"
 #include "common/reflect/pool.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
@@ -55,7 +55,7 @@ Collector__DispatchServer *dispatcher_rpc_server_of(const struct handler_record 
 
 /* A backend has an address, a collection a name; neither has the other's. */
 static enum status check_target(struct dispatcher *d,
-				const Collector__RegisterHandlerRequest *request,
+				const Collector__RegisterHandlerRequest *request, void *call,
 				struct error *err)
 {
 	bool is_collection = request->kind == COLLECTOR__HANDLER_KIND__HANDLER_COLLECTION;
@@ -66,7 +66,7 @@ static enum status check_target(struct dispatcher *d,
 	if (!is_collection && *request->collection_name)
 		return error_field(err, "collection_name", "a backend has none");
 	if (!is_collection)
-		return address_check(request->address, d->allowed_addresses, "address", err);
+		return addresses_check(d->addresses, request->address, "address", call, err);
 	if (*request->address)
 		return error_field(err, "address", "a collection has none");
 	return names_check_collection(request->collection_name, "collection_name", err);
@@ -94,7 +94,7 @@ static enum status check_handler(struct dispatcher *d,
 	struct rpc_options options = {.parent = call};
 	const struct pool_method *method;
 	struct pool *pool = NULL;
-	enum status status = check_target(d, request, err);
+	enum status status = check_target(d, request, call, err);
 
 	/* They are served by the daemons whatever is bound to them. */
 	if (status == STATUS_OK && names_symbol_is_reserved(h->service))

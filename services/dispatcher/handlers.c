@@ -17,7 +17,7 @@ enum { MAX_CANDIDATES = 64 };
 struct handler {
 	struct handler *next;         /* of the same namespace and service */
 	struct handler_record record; /* texts owned */
-	struct rpc_channel *channel;  /* of a backend */
+	struct rpc_channel *channel;  /* of a backend; a reference */
 	struct attached *attached;    /* owned */
 	atomic_uint refs;             /* the table's and one a call under way */
 	struct ejection ejection;
@@ -50,6 +50,7 @@ static void unref(struct handler *x)
 	free((char *)x->record.address);
 	free((char *)x->record.collection);
 	free((char *)x->record.collector_id);
+	rpc_channel_unref(x->channel);
 	attached_unref(x->attached);
 	free(x);
 }
@@ -120,7 +121,7 @@ static struct handler *new_handler(const struct handler_record *r, struct rpc_ch
 	return x;
 }
 
-/* Holds h->mu. */
+/* Holds h->mu. The channel is consumed. */
 static bool put_locked(struct handlers *h, const struct handler_record *record,
 		       struct rpc_channel *channel, struct attached *attached)
 {
@@ -128,8 +129,10 @@ static bool put_locked(struct handlers *h, const struct handler_record *record,
 	struct handler *x;
 
 	(void)remove_from(h, key, record->id);
-	if (h->count >= HANDLERS_MAX)
+	if (h->count >= HANDLERS_MAX) {
+		rpc_channel_unref(channel);
 		return false;
+	}
 	x = new_handler(record, channel, attached);
 	x->next = map_get(&h->by_service, key);
 	map_put(&h->by_service, key, x);
@@ -309,6 +312,8 @@ struct handler *handlers_take(struct handlers *h, const struct handler_wanted *w
 void handler_was_away(struct handler *handler)
 {
 	ejection_was_away(&handler->ejection);
+	if (handler->channel) /* its name may mean another address now */
+		(void)rpc_channel_is_ready(handler->channel);
 }
 
 void handler_was_there(struct handler *handler)

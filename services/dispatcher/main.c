@@ -1,11 +1,11 @@
 /* collector-dispatcher: the front door, and the mesh that finds who can serve a call. */
 #include <stdlib.h>
 
-#include "common/base/address.h"
 #include "common/base/alloc.h"
 #include "common/base/names.h"
 #include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/attach_rpc.h"
 #include "services/dispatcher/bindings.h"
 #include "services/dispatcher/dispatcher.h"
@@ -38,9 +38,8 @@ static const struct daemon_option options[] = {
 	{"seeds", DAEMON_OPTION_LIST, NULL, 0, 0, OPTION(seeds),
 	 "host:port of collectors to be connected to, always"},
 	{"allow-address", DAEMON_OPTION_LIST, NULL, 0, 0, OPTION(allowed_addresses),
-	 "hosts or networks, with or without :port, beside loopback, that handlers and peers "
-	 "may "
-	 "have; * is all"},
+	 "hosts or networks, with or without :port, beside loopback and the seeds, that "
+	 "handlers and peers may have; * is all"},
 	{"history-max-records", DAEMON_OPTION_INT, "1000000", 0, INT64_MAX,
 	 OPTION(history_max_records), "calls kept in system/dispatches; 0 keeps none"},
 	{"history-max-age-hours", DAEMON_OPTION_INT, "168", 1, 24 * 365 * 100,
@@ -76,11 +75,12 @@ static enum status open_dispatcher(struct daemon *daemon, const void *config, vo
 	enum status status;
 
 	d->daemon = daemon;
-	d->allowed_addresses = (const char *const *)c->allowed_addresses;
 	d->seeds = (const char *const *)c->seeds;
-	status = address_check_list(d->allowed_addresses, "allow-address", err);
+	status = choose_identity(d, c, err);
 	if (status == STATUS_OK)
-		status = choose_identity(d, c, err);
+		status = addresses_open(daemon_client(daemon),
+					(const char *const *)c->allowed_addresses, d->seeds,
+					&d->addresses, err);
 	if (status != STATUS_OK) {
 		free((char *)d->self.id);
 		free(d);
@@ -150,6 +150,7 @@ static void close_dispatcher(void *state)
 	peers_free(d->peers);
 	wrappers_free(d->wrappers);
 	handlers_free(d->handlers);
+	addresses_close(d->addresses);
 	free((char *)d->self.id);
 	free(d);
 }

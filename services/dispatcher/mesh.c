@@ -160,6 +160,9 @@ static void tick(void *arg)
 	mesh_follow(m, list, count, &arena);
 	for (size_t i = 0; i < m->seed_count; i++)
 		try_seed(m, &m->seeds[i]);
+	rpc_client_forget_unused(daemon_client(m->d->daemon));
+	daemon_set_number(m->d->daemon, "channels",
+			  (int64_t)rpc_client_channel_count(daemon_client(m->d->daemon)));
 	daemon_set_number(m->d->daemon, "peers", (int64_t)count);
 	daemon_set_number(m->d->daemon, "records_dropped",
 			  (int64_t)records_dropped(m->d->records));

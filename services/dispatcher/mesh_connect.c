@@ -1,12 +1,12 @@
 /* Connect: asking for it, taking it, and keeping what came of it. */
 #include <string.h>
 
-#include "common/base/address.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/random.h"
 #include "common/client/dispatch_records.h"
 #include "common/daemon/daemon.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handlers.h"
 #include "services/dispatcher/mesh_inside.h"
@@ -160,10 +160,11 @@ static enum status ask_who(struct mesh *m, const char *address, const char *nonc
 	enum status status;
 
 	if (!channel)
-		return error_field(err, "address", "'%s' is not host:port", address);
+		return error_field(err, "address", "'%s' cannot be dialled", address);
 	status = rpc_invoke_raw(channel, MESH_PING_PATH,
 				ping_request_pack(m->d->self.id, nonce, arena), options, arena,
 				&reply, NULL, err);
+	rpc_channel_unref(channel);
 	return status == STATUS_OK ? ping_response_unpack(reply, arena, ret, err) : status;
 }
 
@@ -252,13 +253,16 @@ enum status mesh_connect(struct mesh *m, const char *address, const char *const 
 	enum status status;
 
 	if (!channel)
-		return error_field(err, "address", "'%s' is not host:port", address);
+		return error_field(err, "address", "'%s' cannot be dialled", address);
 	random_hex_key(nonce);
-	if (!add_pending(m, nonce))
+	if (!add_pending(m, nonce)) {
+		rpc_channel_unref(channel);
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "%d Connects are under way",
 				 MAX_PENDING);
+	}
 	status = dispatcher_client_connect(channel, &request, options, arena, &answer, err);
 	remove_pending(m, nonce);
+	rpc_channel_unref(channel);
 	if (status == STATUS_OK)
 		status = mesh_check_peer(m, answer.collector_id, answer.namespaces, err);
 	if (status == STATUS_OK)
@@ -278,8 +282,8 @@ enum status mesh_accept(struct mesh *m, const struct connect_request *request,
 		mesh_check_peer(m, request->collector_id, request->namespaces, err);
 
 	if (status == STATUS_OK)
-		status = address_check(request->address, m->d->allowed_addresses, "address",
-				       err);
+		status = addresses_check(m->d->addresses, request->address, "address",
+					 options->parent, err);
 	if (status == STATUS_OK && !*request->nonce)
 		status = error_field(err, "nonce",
 				     "without a nonce the connection cannot be "

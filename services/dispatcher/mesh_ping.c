@@ -9,6 +9,7 @@
 #include "common/base/names.h"
 #include "common/client/dispatch_records.h"
 #include "common/daemon/daemon.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/hearsay.h"
 #include "services/dispatcher/mesh_inside.h"
@@ -269,7 +270,7 @@ void mesh_follow(struct mesh *m, const struct peer_info *list, size_t count,
 			heard = hearsay_list(m->hearsay, arena, &heard_count);
 		h = find(heard, heard_count, list[i].id);
 		if (h && strcmp(h->address, list[i].address) != 0 &&
-		    address_check(h->address, m->d->allowed_addresses, "address", &ignored) ==
+		    addresses_check_text(m->d->addresses, h->address, "address", &ignored) ==
 			    STATUS_OK)
 			reconnect(m, h->address);
 	}

@@ -1,8 +1,8 @@
 /* Collectors that are only heard of, when a call needs one. */
 #include <string.h>
 
-#include "common/base/address.h"
 #include "common/base/random.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/hearsay.h"
 #include "services/dispatcher/mesh_inside.h"
@@ -18,7 +18,7 @@ static struct peer *dial(struct mesh *m, const struct heard *h, void *call, stru
 	struct error ignored; /* the next one is tried */
 	const char *id;
 
-	if (address_check(h->address, m->d->allowed_addresses, "address", &ignored) !=
+	if (addresses_check(m->d->addresses, h->address, "address", call, &ignored) !=
 		    STATUS_OK ||
 	    mesh_connect(m, h->address, own, &options, arena, &id, &ignored) != STATUS_OK ||
 	    strcmp(id, h->id) != 0)

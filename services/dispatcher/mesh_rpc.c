@@ -4,6 +4,7 @@
 #include "common/base/names.h"
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
+#include "services/dispatcher/addresses.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/explain.h"
 #include "services/dispatcher/hearsay.h"
@@ -143,7 +144,7 @@ static void connect_peer_on_mesh(void *arg)
 	const char *id;
 	size_t count;
 	enum status status =
-		address_check(request->address, d->allowed_addresses, "address", &err);
+		addresses_check(d->addresses, request->address, "address", x->call, &err);
 
 	if (status == STATUS_OK)
 		status =

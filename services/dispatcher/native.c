@@ -88,8 +88,9 @@ static void forwarded(void *arg, const struct rpc_forwarded *result)
 
 /* ---------------------------------------------------------------- forwarding */
 
-static void forward_to_backend(struct native_call *n)
+static void forward_to_backend(void *arg)
 {
+	struct native_call *n = arg;
 	struct rpc_header ns = {DISPATCH_NAMESPACE_HEADER, n->ns};
 	struct rpc_route route = {
 		.channel = handler_channel(n->handler),
@@ -100,6 +101,7 @@ static void forward_to_backend(struct native_call *n)
 		.arg = n,
 	};
 
+	rpc_channel_settle(route.channel);
 	rpc_forward(n->call, &route);
 }
 
@@ -205,6 +207,16 @@ static void collect_unary(void *arg)
 		rpc_collect(n->call, run_on_pool, n);
 }
 
+/* That is looked up for the first time; this thread must not wait. */
+static void wait_for_name(struct native_call *n)
+{
+	if (rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), forward_to_backend,
+			    n))
+		return;
+	handlers_done(n->handler);
+	rpc_fail(n->call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
+}
+
 /*
  * A backend gets the call as it comes, if nothing is wrapped around it; others get its
  * message, as if by Dispatch.
@@ -214,7 +226,10 @@ static void forward_to_handler(struct native_call *n)
 	bool wrapped = !wrappers_are_none(n->d->wrappers, n->ns);
 
 	if (handler_kind(n->handler) == HANDLER_BACKEND && !wrapped) {
-		forward_to_backend(n);
+		if (rpc_channel_is_settled(handler_channel(n->handler)))
+			forward_to_backend(n);
+		else
+			wait_for_name(n);
 		return;
 	}
 	handlers_done(n->handler);

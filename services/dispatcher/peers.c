@@ -18,9 +18,9 @@ struct peer {
 	atomic_uint refs; /* the table's and one a call under way */
 	struct ejection ejection;
 	char *id;
-	struct rpc_channel *_Atomic channel; /* read without the lock */
-	char *address;                       /* this and below: peers.mu */
-	char **namespaces;                   /* ends with NULL */
+	struct rpc_channel *channel; /* a reference; for good: elsewhere it is another peer */
+	char *address;
+	char **namespaces; /* this and below: peers.mu; ends with NULL */
 	enum peer_state state;
 	int missed;
 	uint64_t created_us, last_seen_us, round_trip_us;
@@ -69,6 +69,7 @@ static void unref(void *p)
 	if (atomic_fetch_sub(&x->refs, 1) != 1)
 		return;
 	free(x->id);
+	rpc_channel_unref(x->channel);
 	free(x->address);
 	free_list(x->namespaces);
 	free(x);
@@ -83,18 +84,32 @@ void peers_free(struct peers *p)
 	free(p);
 }
 
-/* Holds p->mu. */
-static struct peer *find_or_make(struct peers *p, const char *id)
+/*
+ * Holds p->mu. A peer that moved is another one of the same id: who calls the old one goes
+ * on doing so. The channel, a reference, is taken or given back.
+ */
+static struct peer *find_or_make(struct peers *p, const char *id, const char *address,
+				 struct rpc_channel *channel)
 {
-	struct peer *x = map_get(&p->by_id, id);
+	struct peer *before = map_get(&p->by_id, id), *x;
 
-	if (x || p->by_id.count >= PEERS_MAX)
-		return x;
+	if ((before && !strcmp(before->address, address)) ||
+	    (!before && p->by_id.count >= PEERS_MAX)) {
+		rpc_channel_unref(channel);
+		return before;
+	}
 	x = xcalloc(1, sizeof(*x));
 	atomic_init(&x->refs, 1);
 	x->id = xstrdup(id);
-	x->created_us = clock_unix_us();
+	x->address = xstrdup(address);
+	x->channel = channel;
+	x->created_us = before ? before->created_us : clock_unix_us();
+	x->outbound = before && before->outbound;
 	map_put(&p->by_id, id, x);
+	if (before) {
+		before->state = PEER_UNREACHABLE;
+		unref(before);
+	}
 	return x;
 }
 
@@ -107,13 +122,10 @@ bool peers_put(struct peers *p, const char *id, const char *address,
 	if (!channel)
 		return false;
 	pthread_mutex_lock(&p->mu);
-	x = find_or_make(p, id);
+	x = find_or_make(p, id, address, channel);
 	if (x) {
-		free(x->address);
 		free_list(x->namespaces);
-		x->address = xstrdup(address);
 		x->namespaces = copy_list(namespaces);
-		x->channel = channel;
 		x->state = PEER_UP;
 		x->missed = 0;
 		x->last_seen_us = clock_unix_us();
