@@ -177,7 +177,7 @@ static enum status start(struct batch *b, struct error *err)
 	b->writes = arena_alloc(rpc_arena(b->call), (r->n_operations + 1) * sizeof(*b->writes));
 	status = prepare_all(b, err);
 	if (status == STATUS_OK && b->store.writes &&
-	    !writer_submit(catalog_writer(b->repo->catalog), &b->collection->queue, &b->store))
+	    !writer_submit(catalog_writer(b->repo->catalog), b->collection->queue, &b->store))
 		status = error_set(err, STATUS_RESOURCE_EXHAUSTED,
 				   "too many writes are waiting");
 	for (size_t i = 0; status != STATUS_OK && i < r->n_operations; i++)

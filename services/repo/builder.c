@@ -79,7 +79,7 @@ static enum status build_part(struct catalog *catalog, struct collection *c, boo
 		finished(c->definition, &definition);
 		build.definition = bytes_of(definition.buf, definition.len);
 	}
-	status = writer_run(catalog->writer, &c->queue, &w, err);
+	status = writer_run_apart(catalog->writer, c->queue, &w, err);
 	*ret_done = build.is_done;
 	pool_unref(r.others);
 	return status;

@@ -201,7 +201,7 @@ enum status entry_record(struct catalog *catalog, const struct entry *e,
 	if (status != STATUS_OK)
 		return status;
 	w.doc = bytes_of(doc.buf, doc.len);
-	return writer_run(catalog->writer, &self->queue, &w, err);
+	return writer_run(catalog->writer, self->queue, &w, err);
 }
 
 /* The database, made in the staging area and moved to its place when it is whole. */

@@ -123,7 +123,8 @@ enum status entry_open(struct catalog *catalog, struct entry *e, struct error *e
 		return status;
 	}
 	store_retain(c->store, &catalog->options.retention);
-	writer_bind(catalog->writer, &c->queue, c->store, c->incarnation);
+	c->queue = xcalloc(1, sizeof(*c->queue));
+	writer_bind(catalog->writer, c->queue, c->store, c->incarnation);
 	if (is_building || entry_is_building(e))
 		builder_add(catalog->builder, c->ns, c->name);
 	return STATUS_OK;

@@ -7,8 +7,8 @@
 #include "services/repo/catalog_entry.h"
 
 /*
- * A new entry takes the place of @e, with the same store: who has @e keeps it as it was.
- * Both queues are the same thread's, so the store still has one writer.
+ * A new entry takes the place of @e, with the same store and queue: who has @e keeps it
+ * as it was.
  */
 static enum status replace(struct catalog *catalog, struct entry *e, struct error *err)
 {
@@ -18,13 +18,13 @@ static enum status replace(struct catalog *catalog, struct entry *e, struct erro
 
 	c->store = e->collection.store;
 	c->files = e->collection.files;
+	c->queue = e->collection.queue;
 	c->files_are_clean = true;
 	status = entry_load(catalog, next, err);
 	if (status != STATUS_OK) {
 		entry_free(next);
 		return status;
 	}
-	writer_bind(catalog->writer, &c->queue, c->store, c->incarnation);
 	pthread_mutex_lock(&catalog->mu);
 	next->state = ENTRY_READY;
 	next->is_open = true;
@@ -50,7 +50,7 @@ enum status catalog_modify(struct catalog *catalog, const char *ns, const char *
 	pthread_mutex_lock(&catalog->changes);
 	status = catalog_acquire(catalog, ns, name, &c, err);
 	if (status == STATUS_OK) {
-		status = writer_run(catalog->writer, &c->queue, &w, err);
+		status = writer_run(catalog->writer, c->queue, &w, err);
 		if (status == STATUS_OK)
 			status = replace(catalog, (struct entry *)c, err);
 		catalog_release(catalog, c);

@@ -146,7 +146,9 @@ void collection_close(struct collection *c)
 {
 	store_close(c->store);
 	files_free(c->files);
+	free(c->queue);
 	collection_forget_type(c);
 	c->store = NULL;
 	c->files = NULL;
+	c->queue = NULL;
 }

@@ -32,8 +32,8 @@ struct collection {
 	struct vector_field vector; /* depth 0: its records have none */
 	struct store *store;
 	struct files *files;
-	struct writer_queue queue;
-	bool files_are_clean; /* what an earlier process left over is removed */
+	struct writer_queue *queue; /* of the store's writes */
+	bool files_are_clean;       /* what an earlier process left over is removed */
 };
 
 /*

@@ -140,7 +140,7 @@ enum status file_changes_run(struct repo *repo, struct collection *c, const char
 
 	if (record)
 		record->next = &w;
-	status = writer_run_batch(catalog_writer(repo->catalog), &c->queue, &batch, err);
+	status = writer_run_batch(catalog_writer(repo->catalog), c->queue, &batch, err);
 	if (status == STATUS_OK)
 		file_changes_clean(c, changes);
 	return status;

@@ -53,7 +53,7 @@ static void submit(struct lease_write *w, store_operation *operation, void *oper
 	w->write = (struct store_write){.operation = operation, .operands = operands};
 	w->write.now_us = clock_unix_us();
 	w->batch = (struct store_batch){.writes = &w->write, .done = done, .arg = w};
-	if (writer_submit(catalog_writer(repo->catalog), &c->queue, &w->batch))
+	if (writer_submit(catalog_writer(repo->catalog), c->queue, &w->batch))
 		return;
 	rpc_fail(w->call, STATUS_RESOURCE_EXHAUSTED, "too many writes are waiting for %s/%s",
 		 c->ns, c->name);

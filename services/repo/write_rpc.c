@@ -384,7 +384,7 @@ static void queue(const struct start *s, struct collection *c)
 	w->batch = (struct store_batch){.writes = &w->store, .done = written, .arg = w};
 	status = s->prepare(w, s->request, &err);
 	if (status == STATUS_OK &&
-	    !writer_submit(catalog_writer(repo->catalog), &c->queue, &w->batch))
+	    !writer_submit(catalog_writer(repo->catalog), c->queue, &w->batch))
 		status = error_set(&err, STATUS_RESOURCE_EXHAUSTED,
 				   "too many writes are waiting for %s/%s", c->ns, c->name);
 	if (status != STATUS_OK) {

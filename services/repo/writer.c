@@ -16,6 +16,7 @@ struct writer_thread {
 	const struct writer *writer;
 	pthread_mutex_t mu; /* everything below, and the queues bound to it */
 	pthread_cond_t work;
+	pthread_cond_t returned; /* a queue is not busy any more, for its borrowers */
 	struct writer_queue *first_ready, *last_ready;
 	bool closing;
 };
@@ -99,9 +100,9 @@ static bool has_enough(const struct writer_queue *q)
 	       q->bytes >= WRITER_GROUP_MAX_BYTES;
 }
 
-/* A group of @writes took from @begin_ns until now, and is about to be answered. */
-static void expect_again(struct writer_thread *t, struct writer_queue *q, size_t writes,
-			 uint64_t begin_ns)
+/* A group of @writes, which began at @begin_ns, is on disk and about to be answered. */
+static void give_back(struct writer_thread *t, struct writer_queue *q, size_t writes,
+		      uint64_t begin_ns)
 {
 	const uint64_t now_ns = clock_monotonic_ns();
 	const uint64_t max_ns = WRITER_GATHER_MAX_US * UINT64_C(1000);
@@ -110,6 +111,17 @@ static void expect_again(struct writer_thread *t, struct writer_queue *q, size_t
 	pthread_mutex_lock(&t->mu);
 	q->expected = writes + q->count;
 	q->gather_until_ns = now_ns + (took_ns < max_ns ? took_ns : max_ns);
+	q->is_busy = false;
+	if (q->is_lent) {
+		q->is_lent = false;
+		q->is_owed = q->first != NULL;
+		if (q->first && !q->is_ready) {
+			make_ready(t, q);
+			pthread_cond_signal(&t->work);
+		}
+	}
+	if (q->borrowers)
+		pthread_cond_broadcast(&t->returned);
 	pthread_mutex_unlock(&t->mu);
 }
 
@@ -161,7 +173,7 @@ static void write_group(struct writer_thread *t, struct writer_queue *q,
 	if (status != STATUS_OK)
 		fail_all(group, status, &err);
 	changed = status == STATUS_OK && store_has_changed(store);
-	expect_again(t, q, writes, begin_ns);
+	give_back(t, q, writes, begin_ns);
 	/* The queue may be gone once done() ran. */
 	(void)snprintf(name, sizeof(name), "%s", q->name);
 	for (struct store_batch *b = group; b; b = next) {
@@ -172,42 +184,62 @@ static void write_group(struct writer_thread *t, struct writer_queue *q,
 		writer->notify(writer->notify_arg, name);
 }
 
-static void *run(void *arg)
+/* With the mutex: off the ready queues, of which it is the first. */
+static void unready(struct writer_thread *t, struct writer_queue *q)
 {
-	struct writer_thread *t = arg;
+	t->first_ready = q->next_ready;
+	if (!t->first_ready)
+		t->last_ready = NULL;
+	q->is_ready = false;
+}
 
+/* With the mutex, which is let go meanwhile. Those who write next are on their way. */
+static void checkpoint(struct writer_thread *t, struct writer_queue *q)
+{
+	q->is_busy = true;
+	pthread_mutex_unlock(&t->mu);
+	store_checkpoint(q->store);
 	pthread_mutex_lock(&t->mu);
-	for (;;) {
-		struct writer_queue *q = t->first_ready;
+	q->is_busy = false;
+	if (q->borrowers)
+		pthread_cond_broadcast(&t->returned);
+}
 
-		if (!q) {
-			if (t->closing)
-				break;
-			pthread_cond_wait(&t->work, &t->mu);
-			continue;
-		}
-		/* Those who write next are on their way meanwhile. */
-		if (store_wants_checkpoint(q->store)) {
-			pthread_mutex_unlock(&t->mu);
-			store_checkpoint(q->store);
-			pthread_mutex_lock(&t->mu);
-			continue;
-		}
-		if (is_gathering(t, q)) {
-			gather(t, q);
-			continue;
-		}
-		t->first_ready = q->next_ready;
-		if (!t->first_ready)
-			t->last_ready = NULL;
-		struct store_batch *group = take_group(q);
+/* With the mutex, which is let go meanwhile: one thing to do for @q, the first ready one. */
+static void serve(struct writer_thread *t, struct writer_queue *q)
+{
+	struct store_batch *group;
+
+	if (q->is_lent || (q->borrowers && !q->is_owed)) {
+		unready(t, q); /* it is made ready again when it comes back */
+	} else if (store_wants_checkpoint(q->store)) {
+		checkpoint(t, q);
+	} else if (is_gathering(t, q)) {
+		gather(t, q);
+	} else {
+		unready(t, q);
+		group = take_group(q);
+		q->is_busy = true;
+		q->is_owed = false;
 		/* Others take their turn first; and it may be gone once it is written. */
-		q->is_ready = false;
 		if (q->first)
 			make_ready(t, q);
 		pthread_mutex_unlock(&t->mu);
 		write_group(t, q, group);
 		pthread_mutex_lock(&t->mu);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct writer_thread *t = arg;
+
+	pthread_mutex_lock(&t->mu);
+	while (t->first_ready || !t->closing) {
+		if (t->first_ready)
+			serve(t, t->first_ready);
+		else
+			pthread_cond_wait(&t->work, &t->mu);
 	}
 	pthread_mutex_unlock(&t->mu);
 	return NULL;
@@ -221,6 +253,7 @@ static void init_work(struct writer_thread *t)
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->work, &attributes);
 	pthread_condattr_destroy(&attributes);
+	pthread_cond_init(&t->returned, NULL);
 }
 
 struct writer *writer_new(unsigned threads)
@@ -260,6 +293,7 @@ void writer_free(struct writer *writer)
 		pthread_mutex_unlock(&t->mu);
 		pthread_join(t->thread, NULL);
 		pthread_cond_destroy(&t->work);
+		pthread_cond_destroy(&t->returned);
 		pthread_mutex_destroy(&t->mu);
 	}
 	free(writer);
@@ -270,8 +304,9 @@ void writer_bind(struct writer *writer, struct writer_queue *queue, struct store
 {
 	const uint64_t hash = hash_bytes(name, strlen(name));
 
-	*queue = (struct writer_queue){
-		.store = store, .name = name, .thread = (unsigned)(hash % writer->count)};
+	*queue = (struct writer_queue){.store = store,
+				       .thread = (unsigned)(hash % writer->count)};
+	(void)snprintf(queue->name, sizeof(queue->name), "%s", name);
 }
 
 bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_batch *b)
@@ -292,7 +327,7 @@ bool writer_submit(struct writer *writer, struct writer_queue *q, struct store_b
 		q->last = b;
 		q->count += weight.writes;
 		q->bytes += weight.bytes;
-		if (!q->is_ready) {
+		if (!q->is_ready && !q->is_lent) {
 			make_ready(t, q);
 			pthread_cond_signal(&t->work);
 		} else if (has_enough(q)) {
@@ -340,6 +375,17 @@ enum status writer_run_batch(struct writer *writer, struct writer_queue *queue,
 	return b->status;
 }
 
+/* Of a batch of one write. */
+static enum status outcome(const struct store_batch *b, struct error *err)
+{
+	const struct store_write *w = b->writes;
+	enum status status = b->status == STATUS_OK ? w->status : b->status;
+
+	if (status != STATUS_OK && err)
+		*err = b->status == STATUS_OK ? w->error : b->error;
+	return status;
+}
+
 enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
 		       struct error *err)
 {
@@ -348,7 +394,35 @@ enum status writer_run(struct writer *writer, struct writer_queue *queue, struct
 
 	w->next = NULL;
 	status = writer_run_batch(writer, queue, &b, err);
-	if (status == STATUS_OK && w->status != STATUS_OK && err)
-		*err = w->error;
-	return status == STATUS_OK ? w->status : status;
+	return status == STATUS_OK ? outcome(&b, err) : status;
+}
+
+/* ------------------------------------------------------------ apart */
+
+static void borrow(struct writer_thread *t, struct writer_queue *q)
+{
+	pthread_mutex_lock(&t->mu);
+	q->borrowers++;
+	while (q->is_busy || q->is_owed)
+		pthread_cond_wait(&t->returned, &t->mu);
+	q->borrowers--;
+	q->is_busy = q->is_lent = true;
+	pthread_mutex_unlock(&t->mu);
+}
+
+static void nobody_waits(struct store_batch *b)
+{
+	(void)b;
+}
+
+enum status writer_run_apart(struct writer *writer, struct writer_queue *queue,
+			     struct store_write *w, struct error *err)
+{
+	struct writer_thread *t = &writer->threads[queue->thread];
+	struct store_batch b = {.writes = w, .done = nobody_waits};
+
+	w->next = NULL;
+	borrow(t, queue);
+	write_group(t, queue, &b);
+	return outcome(&b, err);
 }

@@ -30,15 +30,19 @@ enum {
 	WRITER_GATHER_MAX_US = 10000,
 };
 
-/* One collection's place in a writer; embedded, zeroed, then writer_bind(). */
+/* One store's place in a writer: all that write to the store share it. See writer_bind(). */
 struct writer_queue {
 	struct store *store;
-	const char *name; /* borrowed */
+	char name[WRITER_NAME_BYTES];
 	unsigned thread;
 	/* The rest is guarded by the thread's mutex. */
 	struct store_batch *first, *last;
 	size_t count, bytes;
 	bool is_ready;            /* among the thread's ready queues */
+	bool is_busy;             /* its store is in use */
+	bool is_lent;             /* by writer_run_apart() */
+	bool is_owed;             /* a group is next, then it may be lent again */
+	unsigned borrowers;       /* who wait for it */
 	size_t expected;          /* writes that were under way when the last group ended */
 	uint64_t gather_until_ns; /* on clock_monotonic_ns() */
 	struct writer_queue *next_ready;
@@ -56,7 +60,7 @@ void writer_on_commit(struct writer *writer, void (*notify)(void *arg, const cha
 /* Write what is queued, then end the threads. Nobody may submit any more. */
 void writer_free(struct writer *writer);
 
-/* @name, of at most WRITER_NAME_BYTES with its end, spreads collections over threads. */
+/* Before first use. @name, cut to WRITER_NAME_BYTES, spreads stores over threads. */
 void writer_bind(struct writer *writer, struct writer_queue *queue, struct store *store,
 		 const char *name);
 
@@ -74,5 +78,12 @@ enum status writer_run_batch(struct writer *writer, struct writer_queue *queue,
 /* The same for one write, with its own status. */
 enum status writer_run(struct writer *writer, struct writer_queue *queue, struct store_write *w,
 		       struct error *err) MUST_CHECK;
+
+/*
+ * The same on the calling thread, for what takes long: the collection's other writes wait for it,
+ * those of other collections do not. Between two of them the thread writes a group that waits.
+ */
+enum status writer_run_apart(struct writer *writer, struct writer_queue *queue,
+			     struct store_write *w, struct error *err) MUST_CHECK;
 
 #endif

@@ -19,7 +19,7 @@ static void change(struct world *w, struct collection *c, struct store_file_chan
 		.operation = store_change_files, .operands = &changes, .now_us = WORLD_NOW_US};
 	struct error err;
 
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &write, &err), &err, "files");
+	must(writer_run(catalog_writer(w->catalog), c->queue, &write, &err), &err, "files");
 	for (size_t at = 0; at < changes.dropped.len;
 	     at += strlen(changes.dropped.buf + at) + 1)
 		files_remove(c->files, changes.dropped.buf + at);

@@ -44,7 +44,7 @@ static int64_t take(struct world *w, struct collection *c, const char *id, const
 	take.query = world_query(c, value, &arena);
 	take.query->limit = 1;
 	query_finish(take.query);
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &write, &err), &err, "lease");
+	must(writer_run(catalog_writer(w->catalog), c->queue, &write, &err), &err, "lease");
 	arena_release(&arena);
 	return taken.token;
 }
@@ -62,7 +62,7 @@ static void keep(struct world *w, struct collection *c, struct store_lease *leas
 		.operation = store_keep_leases, .operands = &keep, .now_us = WORLD_NOW_US};
 	struct error err;
 
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &write, &err), &err, "keep");
+	must(writer_run(catalog_writer(w->catalog), c->queue, &write, &err), &err, "keep");
 }
 
 static struct collection *acquire(struct world *w, const char *collection)

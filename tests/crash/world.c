@@ -211,7 +211,7 @@ void world_put_large(struct world *w, const char *collection, const char *id, co
 
 	prepare(&p, c, id, value, padding);
 	expectation_begin(collection, id, value);
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &p.store, &err), &err, "put");
+	must(writer_run(catalog_writer(w->catalog), c->queue, &p.store, &err), &err, "put");
 	expectation_done(collection, id, value);
 	put_release(&p);
 	catalog_release(w->catalog, c);
@@ -230,7 +230,7 @@ void world_remove(struct world *w, const char *collection, const char *id)
 	struct error err;
 
 	expectation_begin(collection, id, "");
-	must(writer_run(catalog_writer(w->catalog), &c->queue, &remove, &err), &err, "remove");
+	must(writer_run(catalog_writer(w->catalog), c->queue, &remove, &err), &err, "remove");
 	expectation_done(collection, id, "");
 	catalog_release(w->catalog, c);
 }
@@ -279,7 +279,7 @@ static void put_all(struct world *w, const char *collection, const char *prefix,
 	if (atomic)
 		join(puts, count);
 	for (size_t i = 0; i < (atomic ? 1 : count); i++)
-		if (!writer_submit(catalog_writer(w->catalog), &c->queue, &puts[i].batch))
+		if (!writer_submit(catalog_writer(w->catalog), c->queue, &puts[i].batch))
 			exit(1);
 	pthread_mutex_lock(&waiting.mu);
 	while (waiting.left)

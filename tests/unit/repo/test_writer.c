@@ -197,6 +197,132 @@ START_TEST(the_log_stays_short)
 }
 END_TEST
 
+/* An operation that takes as long as the test wants. */
+static bool is_building, may_end;
+
+static enum status build(struct store *store, struct store_write *w, struct error *err)
+{
+	(void)store;
+	(void)w;
+	(void)err;
+	pthread_mutex_lock(&mu);
+	is_building = true;
+	pthread_cond_broadcast(&changed);
+	while (!may_end)
+		pthread_cond_wait(&changed, &mu);
+	is_building = false;
+	pthread_mutex_unlock(&mu);
+	return STATUS_OK;
+}
+
+static void *run_apart(void *arg)
+{
+	struct store_write w = {.operation = build};
+	struct error err;
+
+	(void)arg;
+	ck_assert_int_eq(writer_run_apart(writer, &queue, &w, &err), STATUS_OK);
+	return NULL;
+}
+
+static void begin_building(pthread_t *ret_thread)
+{
+	may_end = false;
+	ck_assert(!pthread_create(ret_thread, NULL, run_apart, NULL));
+	pthread_mutex_lock(&mu);
+	while (!is_building)
+		pthread_cond_wait(&changed, &mu);
+	pthread_mutex_unlock(&mu);
+}
+
+static void end_building(pthread_t thread)
+{
+	pthread_mutex_lock(&mu);
+	may_end = true;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mu);
+	ck_assert(!pthread_join(thread, NULL));
+}
+
+/* Another collection of the same thread. */
+static struct store *open_other(struct writer_queue *other)
+{
+	AUTO_FREE char *directory = xasprintf("%s/other", f.directory);
+	const struct store_definition d = {.message_name = "collector.Execution",
+					   .definition = {(const uint8_t *)"d", 1}};
+	struct store *store;
+	struct error err;
+
+	ck_assert_int_eq(directory_make_scratch(directory, &err), STATUS_OK);
+	ck_assert_int_eq(store_create(directory, &d, &err), STATUS_OK);
+	ck_assert_int_eq(store_open(directory, &store, &err), STATUS_OK);
+	writer_bind(writer, other, store, "others");
+	return store;
+}
+
+START_TEST(what_runs_apart_holds_up_its_own_collection_alone)
+{
+	struct writer_queue other;
+	struct store *store;
+	struct error err;
+	pthread_t builder;
+
+	writer_free(writer);
+	writer = writer_new(1);
+	writer_bind(writer, &queue, f.store, "orders");
+	store = open_other(&other);
+	begin_building(&builder);
+	for (int i = 0; i < 20; i++)
+		ck_assert(writer_submit(writer, &queue, batch(i)));
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(writer_run(writer, &other, record(i), &err), STATUS_OK);
+	pthread_mutex_lock(&mu);
+	ck_assert_uint_eq(answered, 0);
+	ck_assert(is_building);
+	pthread_mutex_unlock(&mu);
+	ck_assert_int_eq(count(), 0);
+	end_building(builder);
+	wait_for(20);
+	ck_assert_int_eq(count(), 20);
+	/* It can be lent again, and written to again. */
+	begin_building(&builder);
+	end_building(builder);
+	ck_assert_int_eq(writer_run(writer, &queue, record(100), &err), STATUS_OK);
+	writer_free(writer);
+	writer = NULL;
+	store_close(store);
+}
+END_TEST
+
+/* Two that run apart without a pause, while others write: each has its turn. */
+static void *run_apart_often(void *arg)
+{
+	struct error err;
+
+	for (int i = 0; i < 200; i++) {
+		struct store_write w = {.operation = build};
+
+		ck_assert_int_eq(writer_run_apart(arg, &queue, &w, &err), STATUS_OK);
+	}
+	return NULL;
+}
+
+START_TEST(who_writes_and_what_runs_apart_take_turns)
+{
+	pthread_t builders[2];
+	struct error err;
+
+	may_end = true;
+	for (int i = 0; i < 2; i++)
+		ck_assert(!pthread_create(&builders[i], NULL, run_apart_often, writer));
+	for (int i = 0; i < 200; i++)
+		ck_assert_int_eq(writer_run(writer, &queue, record(i), &err), STATUS_OK);
+	for (int i = 0; i < 2; i++)
+		ck_assert(!pthread_join(builders[i], NULL));
+	ck_assert_int_eq(count(), 200);
+}
+END_TEST
+
 int main(void)
 {
 	return suite_run(
@@ -205,5 +331,7 @@ int main(void)
 			all_are_answered, a_full_queue_says_so,
 			what_is_queued_is_written_before_the_end,
 			a_group_that_cannot_be_written_fails_whole_and_the_next_succeeds,
-			a_full_disk_is_told_and_survived, the_log_stays_short, NULL});
+			a_full_disk_is_told_and_survived, the_log_stays_short,
+			what_runs_apart_holds_up_its_own_collection_alone,
+			who_writes_and_what_runs_apart_take_turns, NULL});
 }
