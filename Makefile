@@ -59,13 +59,13 @@ else ifneq ($(SANITIZE),)
 $(error SANITIZE must be address, thread or fuzzer, not '$(SANITIZE)')
 endif
 
-PKGS     := grpc libprotobuf-c sqlite3 libevent libevent_pthreads jansson
+PKGS     := grpc libprotobuf-c sqlite3 libevent libevent_pthreads jansson zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CPPFLAGS += -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DCOLLECTOR_VERSION='"$(VERSION)"' \
 	-I. -isystem $(GEN) $(PKG_CFLAGS)
 CFLAGS   ?=
 ALL_CFLAGS := -std=c11 $(OPT) $(SAN) -pthread $(CFLAGS)
-LDLIBS   := -lgrpc -lgpr -lprotobuf-c -lsqlite3 -levent -levent_pthreads -ljansson -lm -lpthread
+LDLIBS   := -lgrpc -lgpr -lprotobuf-c -lsqlite3 -levent -levent_pthreads -ljansson -lz -lm -lpthread
 ALL_LDFLAGS := $(SAN) -pthread -rdynamic $(LDFLAGS)
 
 ifeq ($(V),1)
@@ -204,6 +204,7 @@ RPC_SRC := \
 	common/rpc/fallback.c \
 	common/rpc/health.c \
 	common/rpc/identity.c \
+	common/rpc/inflate.c \
 	common/rpc/kinds.c \
 	common/rpc/loop.c \
 	common/rpc/method_api.c \
@@ -469,6 +470,7 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_channel.c \
 	tests/unit/rpc/test_collect.c \
 	tests/unit/rpc/test_due.c \
+	tests/unit/rpc/test_inflate.c \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_post.c \
 	tests/unit/rpc/test_proxy.c \
@@ -488,6 +490,7 @@ TEST_SUPPORT_SRC := \
 	tests/support/echo_service.c \
 	tests/support/metadata.c \
 	tests/support/random_message.c \
+	tests/support/received.c \
 	tests/support/relay_server.c \
 	tests/support/stream_client.c \
 	tests/support/suite.c \

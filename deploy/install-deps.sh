@@ -21,7 +21,7 @@ readonly grpc_go_minimum=1.34
 runtime_packages=(
 	ca-certificates gcc libc6-dev make pkg-config
 	libevent-dev libgrpc-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev libsqlite3-dev
-	protobuf-c-compiler protobuf-compiler supervisor
+	protobuf-c-compiler protobuf-compiler supervisor zlib1g-dev
 )
 # check links with libsubunit and its tests are run by Python; networks of tests are made
 # with iproute2 and iptables; with h2 they speak HTTP/2 themselves; npm fetches buf and the
@@ -42,6 +42,7 @@ runtime_modules=(
 	'libevent|libevent|2.1|libevent-dev'
 	'libevent_pthreads|libevent_pthreads|2.1|libevent-dev'
 	'jansson|jansson|2.13|libjansson-dev'
+	'zlib|zlib|1.2|zlib1g-dev'
 )
 dev_modules=('Check|check|0.15|check' 'subunit|libsubunit|1.4|libsubunit-dev')
 

@@ -1,4 +1,5 @@
 #include "common/rpc/inbound.h"
+#include "common/rpc/inflate.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
@@ -348,16 +349,24 @@ static void call_sent(struct grpc_completion_queue_functor *tag, int ok)
 	rpc_release(c);
 }
 
+static size_t max_message_bytes(const struct rpc_call *c)
+{
+	return c->method->server->options.max_message_bytes;
+}
+
 static void call_read(struct grpc_completion_queue_functor *tag, int ok)
 {
 	struct rpc_call *c = rpc_container(tag, struct rpc_call, on_read);
 	grpc_byte_buffer *payload = c->incoming;
+	bool failed = false;
 
 	(void)ok; /* there is no payload then */
 	c->incoming = NULL;
+	if (rpc_is_compressed(payload))
+		failed = !rpc_inflate_of_call(c->core, &payload, max_message_bytes(c));
 	if (!payload) {
 		/* A read that was cut off is not a half-close. */
-		bool failed = grpc_call_failed_before_recv_message(c->core);
+		failed = failed || grpc_call_failed_before_recv_message(c->core);
 		pthread_mutex_lock(&c->mutex);
 		c->read_failed = failed;
 		c->half_closed = !failed;

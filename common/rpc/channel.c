@@ -119,6 +119,7 @@ static grpc_channel *make_core(const struct rpc_client *client, const char *dial
 		int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
 		int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
+		int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* see inflate.h */
 		int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
 		int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
 		int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),

@@ -22,6 +22,7 @@
 #include "common/base/clock.h"
 #include "common/base/strbuf.h"
 #include "common/rpc/inbound.h"
+#include "common/rpc/inflate.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
 #include "common/rpc/stats.h"
@@ -37,6 +38,7 @@ struct relay {
 	bool (*translate)(void *arg, enum rpc_direction direction, struct bytes message,
 			  struct strbuf *out);
 	void *arg;
+	size_t max_message_bytes; /* of the upstream's */
 
 	pthread_mutex_t mutex; /* guards what follows; taken before the call's own */
 	struct outbox out;     /* client -> upstream */
@@ -261,6 +263,9 @@ static void up_message(struct grpc_completion_queue_functor *tag, int ok)
 	struct rpc_call *c = r->down;
 
 	(void)ok; /* there is no message then */
+	if (rpc_is_compressed(
+		    r->incoming)) /* what cannot be inflated ends the call: no message */
+		(void)rpc_inflate_of_call(r->up, &r->incoming, r->max_message_bytes);
 	pthread_mutex_lock(&r->mutex);
 	r->up_reading = false;
 	if (r->incoming) {
@@ -443,6 +448,7 @@ static struct relay *relay_new(struct rpc_call *c, const struct rpc_route *route
 	r->done = route->done;
 	r->translate = route->translate;
 	r->arg = route->arg;
+	r->max_message_bytes = route->channel->client->options.max_message_bytes;
 	r->on_headers = rpc_tag(up_headers);
 	r->on_message = rpc_tag(up_message);
 	r->on_status = rpc_tag(up_status);

@@ -84,6 +84,7 @@ static grpc_server *make_core(const struct rpc_server_options *o, grpc_resource_
 		int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
 		int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
+		int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* see inflate.h */
 		int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
 		int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
 		int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),

@@ -9,6 +9,7 @@
 #include "common/reflect/wire.h"
 #include "common/rpc/client.h"
 #include "common/rpc/inbound.h"
+#include "common/rpc/inflate.h"
 #include "common/rpc/payload.h"
 #include "common/rpc/pool.h"
 
@@ -295,9 +296,26 @@ static void dispatch(struct rpc_call *c, grpc_byte_buffer *payload)
 	}
 }
 
-void rpc_service_open(struct rpc_call *c)
+/* The message of a unary call; NULL: there is none, or it cannot be inflated and *ret_code is
+ * why. */
+static grpc_byte_buffer *take_message(struct rpc_call *c, grpc_status_code *ret_code,
+				      char why[INFLATE_MESSAGE_BYTES])
 {
 	grpc_byte_buffer *payload = c->incoming;
+
+	c->incoming = NULL;
+	*ret_code = rpc_is_compressed(payload)
+			    ? rpc_inflate(&payload,
+					  c->method->server->options.max_message_bytes, why)
+			    : GRPC_STATUS_OK;
+	return payload;
+}
+
+void rpc_service_open(struct rpc_call *c)
+{
+	grpc_byte_buffer *payload;
+	grpc_status_code code;
+	char why[INFLATE_MESSAGE_BYTES];
 
 	if (!is_implemented(c->method)) {
 		rpc_call_reject(c, STATUS_UNIMPLEMENTED, "%s is not implemented",
@@ -308,9 +326,11 @@ void rpc_service_open(struct rpc_call *c)
 		rpc_call_read(c);
 		return;
 	}
-	c->incoming = NULL;
+	payload = take_message(c, &code, why);
 	if (payload)
 		dispatch(c, payload);
+	else if (code != GRPC_STATUS_OK)
+		rpc_fail(c, (enum status)code, "%s", why);
 	else /* cut off, larger than what is taken, or empty-handed */
 		rpc_fail(c, STATUS_INVALID_ARGUMENT, "the call brought no message");
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/rpc/inflate.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
 
@@ -119,7 +120,11 @@ enum status rpc_stream_receive(struct rpc_stream *s, struct bytes *ret_message, 
 	drop_message(s);
 	if (!s->ended) {
 		op.data.recv_message.recv_message = &s->message;
-		(void)run(s, op, &s->read_tag); /* there is no message then */
+		(void)run(s, op, &s->read_tag);    /* there is no message then */
+		if (rpc_is_compressed(s->message)) /* nor if it cannot be inflated */
+			(void)rpc_inflate_of_call(
+				s->out.core, &s->message,
+				s->out.channel->client->options.max_message_bytes);
 	}
 	if (s->message) {
 		*ret_message = rpc_payload_bytes(s->message, &s->slice);

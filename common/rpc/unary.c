@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/rpc/inbound.h"
+#include "common/rpc/inflate.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
 
@@ -70,14 +71,23 @@ static void take_trailers(const struct outbound *o, struct arena *arena,
 }
 
 /* The result of a call that has ended; the outcome's texts go into @arena. */
-static enum status unary_result(const struct unary *u, struct arena *arena,
+static enum status unary_result(struct unary *u, struct arena *arena,
 				struct rpc_outcome *ret_outcome, struct error *err)
 {
 	enum status status = outbound_status(&u->out, err);
+	char message[INFLATE_MESSAGE_BYTES];
+	grpc_status_code code;
 
 	*ret_outcome = (struct rpc_outcome){0};
 	if (u->out.core)
 		take_trailers(&u->out, arena, ret_outcome);
+	if (status == STATUS_OK && rpc_is_compressed(u->reply)) {
+		code = rpc_inflate(&u->reply, u->out.channel->client->options.max_message_bytes,
+				   message);
+		if (code != GRPC_STATUS_OK)
+			return error_set(err, (enum status)code, "%s: %s",
+					 u->out.channel->target, message);
+	}
 	if (status == STATUS_OK && !u->reply)
 		return error_set(err, STATUS_INTERNAL, "%s answered without a message",
 				 u->out.channel->target);
