@@ -334,6 +334,7 @@ REPO_SRC := \
 	services/repo/shape_store.c \
 	services/repo/sqlite_store.c \
 	services/repo/text_store.c \
+	services/repo/turns.c \
 	services/repo/types.c \
 	services/repo/upload_rpc.c \
 	services/repo/vector.c \

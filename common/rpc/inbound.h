@@ -53,6 +53,7 @@ struct rpc_method {
 	unsigned index;
 	enum rpc_kind kind;
 	enum rpc_run run;
+	struct rpc_pool *pool; /* unless it runs inline */
 	uint32_t packed_field; /* see rpc_server_leave_packed(); 0: none */
 	/* Answers a message that is not fit for the method; NULL: the call fails. */
 	void (*refused)(struct rpc_call *c, const struct error *err, ProtobufCClosure reply);

@@ -169,6 +169,7 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 			.index = i,
 			.kind = (enum rpc_kind)kinds[i],
 			.run = run_of(policies, d->methods[i].name),
+			.pool = s->pool,
 			.path = xasprintf("/%s/%s", d->name, d->methods[i].name),
 		};
 		m->stats = rpc_stats_slot(s->stats, m->path);
@@ -183,14 +184,24 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 	}
 }
 
-void rpc_server_leave_packed(struct rpc_server *s, const char *method, uint32_t number)
+static struct rpc_method *added(struct rpc_server *s, const char *method)
 {
 	struct rpc_method *m = s->methods;
 
 	while (m && strcmp(m->path, method) != 0)
 		m = m->next;
-	assert(m); /* it was added */
-	m->packed_field = number;
+	assert(m);
+	return m;
+}
+
+void rpc_server_leave_packed(struct rpc_server *s, const char *method, uint32_t number)
+{
+	added(s, method)->packed_field = number;
+}
+
+void rpc_server_run_on(struct rpc_server *s, const char *method, struct rpc_pool *pool)
+{
+	added(s, method)->pool = pool;
 }
 
 enum status rpc_server_listen(struct rpc_server *s, const char *address, int *ret_port,

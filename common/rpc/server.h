@@ -85,6 +85,12 @@ void rpc_server_add(struct rpc_server *s, ProtobufCService *service,
 void rpc_server_leave_packed(struct rpc_server *s, const char *method, uint32_t number);
 
 /*
+ * Run @method, "/pkg.Service/Method", which was added and does not run inline, on threads of
+ * @pool instead of the server's. @pool must outlive all calls.
+ */
+void rpc_server_run_on(struct rpc_server *s, const char *method, struct rpc_pool *pool);
+
+/*
  * A serialized FileDescriptorSet to look for streaming flags in before the
  * built-ins, for services that are added after this. Borrowed.
  */

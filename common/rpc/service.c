@@ -290,7 +290,7 @@ static void dispatch(struct rpc_call *c, grpc_byte_buffer *payload)
 		return;
 	}
 	rpc_hold(c);
-	if (!rpc_pool_submit(m->server->pool, run_pooled, c)) {
+	if (!rpc_pool_submit(m->pool, run_pooled, c)) {
 		rpc_call_reject(c, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting");
 		rpc_release(c);
 	}

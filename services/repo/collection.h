@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "services/repo/files.h"
 #include "services/repo/store.h"
+#include "services/repo/turns.h"
 #include "services/repo/types.h"
 #include "services/repo/vector_field.h"
 #include "services/repo/writer.h"
@@ -33,7 +34,8 @@ struct collection {
 	struct store *store;
 	struct files *files;
 	struct writer_queue *queue; /* of the store's writes */
-	bool files_are_clean;       /* what an earlier process left over is removed */
+	struct turn_queue queries;
+	bool files_are_clean; /* what an earlier process left over is removed */
 };
 
 /*

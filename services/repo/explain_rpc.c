@@ -149,34 +149,34 @@ static enum status explain(const struct repo *repo, struct collection *c,
 	return status;
 }
 
+static enum status answer_explain(struct reading *r, struct error *err)
+{
+	Collector__ExplainQueryResponse response = COLLECTOR__EXPLAIN_QUERY_RESPONSE__INIT;
+	enum status status =
+		explain(r->repo, r->collection, r->request, &response, r->turn.call, err);
+
+	if (status == STATUS_OK)
+		((Collector__ExplainQueryResponse_Closure)r->reply)(&response, r->turn.call);
+	return status;
+}
+
 void repo_explain_query(Collector__CollectionService_Service *service,
 			const Collector__ExplainQueryRequest *request,
 			Collector__ExplainQueryResponse_Closure reply, void *call)
 {
-	Collector__ExplainQueryResponse response = COLLECTOR__EXPLAIN_QUERY_RESPONSE__INIT;
+	const struct reading what = {
+		.request = request, .reply = (void *)reply, .answer = answer_explain};
 	struct repo *repo = repo_of_records(service);
-	struct collection *c;
-	const char *ns = NULL, *name = NULL;
-	struct error err = {0};
-	enum status status = STATUS_OK;
+	struct error err;
 
 	if (request->query_case == COLLECTOR__EXPLAIN_QUERY_REQUEST__QUERY_LIST) {
-		ns = request->list->namespace_;
-		name = request->list->collection_name;
+		reading_start(repo, call, request->list->namespace_,
+			      request->list->collection_name, &what);
 	} else if (request->query_case == COLLECTOR__EXPLAIN_QUERY_REQUEST__QUERY_SEARCH) {
-		ns = request->search->namespace_;
-		name = request->search->collection_name;
+		reading_start(repo, call, request->search->namespace_,
+			      request->search->collection_name, &what);
 	} else {
-		status = error_field(&err, "query", "a list or a search is required");
-	}
-	if (status == STATUS_OK)
-		status = repo_acquire(repo, call, ns, name, ACCESS_READ, &c, &err);
-	if (status == STATUS_OK) {
-		status = explain(repo, c, request, &response, call, &err);
-		if (status == STATUS_OK)
-			reply(&response, call);
-		catalog_release(repo->catalog, c);
-	}
-	if (status != STATUS_OK)
+		(void)!error_field(&err, "query", "a list or a search is required");
 		rpc_fail_error(call, &err);
+	}
 }

@@ -39,6 +39,9 @@ static const struct daemon_option options[] = {
 	{"vector-cache-bytes", DAEMON_OPTION_INT, "268435456", 0, INT64_MAX,
 	 offsetof(struct repo_config, vector_cache_bytes),
 	 "memory for vectors that were searched, of all collections together"},
+	{"query-threads", DAEMON_OPTION_INT, "12", 1, 256,
+	 offsetof(struct repo_config, query_threads),
+	 "threads for queries; a third of them at most for those of one collection"},
 	{0},
 };
 

@@ -210,6 +210,48 @@ void repo_get(Collector__CollectionService_Service *service,
 		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting");
 }
 
+/* ------------------------------------------------------------ turns */
+
+static void read_now(struct turn *turn)
+{
+	struct reading *r = (struct reading *)turn;
+	struct repo *repo = r->repo;
+	struct collection *c = r->collection;
+	struct error err = {0};
+
+	/* An answer may be the end of the call, and of @r. */
+	if (r->answer(r, &err) != STATUS_OK)
+		rpc_fail_error(turn->call, &err);
+	turns_leave(repo->turns, &c->queries);
+	catalog_release(repo->catalog, c);
+}
+
+static void refuse(struct turn *turn, const struct error *why)
+{
+	struct reading *r = (struct reading *)turn;
+	struct repo *repo = r->repo;
+	struct collection *c = r->collection;
+	struct error err;
+
+	(void)!error_set(&err, why->status, "%s/%s: %s", c->ns, c->name, why->message);
+	rpc_fail_error(turn->call, &err);
+	catalog_release(repo->catalog, c);
+}
+
+void reading_start(struct repo *repo, void *call, const char *ns, const char *name,
+		   const struct reading *what)
+{
+	struct reading *r = arena_memdup(rpc_arena(call), what, sizeof(*what));
+	struct error err = {0};
+
+	r->repo = repo;
+	r->turn = (struct turn){.call = call, .run = read_now, .refuse = refuse};
+	if (repo_acquire(repo, call, ns, name, ACCESS_READ, &r->collection, &err) == STATUS_OK)
+		turns_take(repo->turns, &r->collection->queries, &r->turn);
+	else
+		rpc_fail_error(call, &err);
+}
+
 /* ------------------------------------------------------------ queries */
 
 /* A page that is being filled: the common part of List and Search. */
@@ -389,25 +431,26 @@ static enum status list(struct repo *repo, struct collection *c,
 	return STATUS_OK;
 }
 
+static enum status answer_list(struct reading *r, struct error *err)
+{
+	Collector__ListResponse response = COLLECTOR__LIST_RESPONSE__INIT;
+	enum status status =
+		list(r->repo, r->collection, r->request, &response, r->turn.call, err);
+
+	if (status == STATUS_OK)
+		((Collector__ListResponse_Closure)r->reply)(&response, r->turn.call);
+	return status;
+}
+
 void repo_list(Collector__CollectionService_Service *service,
 	       const Collector__ListRequest *request, Collector__ListResponse_Closure reply,
 	       void *call)
 {
-	Collector__ListResponse response = COLLECTOR__LIST_RESPONSE__INIT;
-	struct repo *repo = repo_of_records(service);
-	struct collection *c;
-	struct error err = {0};
-	enum status status = repo_acquire(repo, call, request->namespace_,
-					  request->collection_name, ACCESS_READ, &c, &err);
+	const struct reading what = {
+		.request = request, .reply = (void *)reply, .answer = answer_list};
 
-	if (status == STATUS_OK) {
-		status = list(repo, c, request, &response, call, &err);
-		if (status == STATUS_OK)
-			reply(&response, call);
-		catalog_release(repo->catalog, c);
-	}
-	if (status != STATUS_OK)
-		rpc_fail_error(call, &err);
+	reading_start(repo_of_records(service), call, request->namespace_,
+		      request->collection_name, &what);
 }
 
 /* ------------------------------------------------------------ Search */
@@ -436,23 +479,23 @@ static enum status search(struct collection *c, const Collector__SearchRequest *
 	return status;
 }
 
+static enum status answer_search(struct reading *r, struct error *err)
+{
+	Collector__SearchResponse response = COLLECTOR__SEARCH_RESPONSE__INIT;
+	enum status status = search(r->collection, r->request, &response, r->turn.call, err);
+
+	if (status == STATUS_OK)
+		((Collector__SearchResponse_Closure)r->reply)(&response, r->turn.call);
+	return status;
+}
+
 void repo_search(Collector__CollectionService_Service *service,
 		 const Collector__SearchRequest *request,
 		 Collector__SearchResponse_Closure reply, void *call)
 {
-	Collector__SearchResponse response = COLLECTOR__SEARCH_RESPONSE__INIT;
-	struct repo *repo = repo_of_records(service);
-	struct collection *c;
-	struct error err = {0};
-	enum status status = repo_acquire(repo, call, request->namespace_,
-					  request->collection_name, ACCESS_READ, &c, &err);
+	const struct reading what = {
+		.request = request, .reply = (void *)reply, .answer = answer_search};
 
-	if (status == STATUS_OK) {
-		status = search(c, request, &response, call, &err);
-		if (status == STATUS_OK)
-			reply(&response, call);
-		catalog_release(repo->catalog, c);
-	}
-	if (status != STATUS_OK)
-		rpc_fail_error(call, &err);
+	reading_start(repo_of_records(service), call, request->namespace_,
+		      request->collection_name, &what);
 }

@@ -1,8 +1,23 @@
-/* The methods that read records. */
+/* The methods that read records, and what those that run queries share. */
 #ifndef SERVICES_REPO_READ_RPC_H
 #define SERVICES_REPO_READ_RPC_H
 
 #include "services/repo/rpc_internal.h"
+
+/* A call that runs a query when its collection's turn has come. */
+struct reading {
+	struct turn turn; /* first */
+	struct repo *repo;
+	struct collection *collection;
+	const void *request;
+	void *reply; /* the closure, of the type that answer() knows */
+	/* Answers the call, or says why not. */
+	enum status (*answer)(struct reading *r, struct error *err);
+};
+
+/* It is answered, whatever becomes of it; @what is in the call's memory but for the turn. */
+void reading_start(struct repo *repo, void *call, const char *ns, const char *name,
+		   const struct reading *what);
 
 void repo_get(Collector__CollectionService_Service *service,
 	      const Collector__GetRequest *request, Collector__GetResponse_Closure reply,

@@ -17,7 +17,12 @@
 enum { MAX_DELETED_BYTES = 256 << 20 };
 #include "services/repo/vector_cache.h"
 
-enum { SEARCH_THREADS = 4, SEARCH_QUEUE = 256 };
+enum {
+	SEARCH_THREADS = 4,
+	SEARCH_QUEUE = 256,
+	QUERY_QUEUE = 1024,
+	WAITING_QUERIES = 256, /* of one collection */
+};
 
 struct repo *repo_of_records(Collector__CollectionService_Service *service)
 {
@@ -186,10 +191,16 @@ static void serve(struct repo *repo)
 		{"Get", RPC_RUN_INLINE},    {"Meta", RPC_RUN_INLINE},
 		{"Create", RPC_RUN_INLINE}, {"Update", RPC_RUN_INLINE},
 		{"Delete", RPC_RUN_INLINE}, {0}};
+	static const char *const queries[] = {"/collector.CollectionService/List",
+					      "/collector.CollectionService/Search",
+					      "/collector.CollectionService/ExplainQuery",
+					      "/collector.CollectionRepo/SearchCollections"};
 	struct rpc_server *server = daemon_server(repo->daemon);
 
 	rpc_server_add(server, &repo->records.base, policies);
 	rpc_server_add(server, &repo->collections.base, NULL);
+	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
+		rpc_server_run_on(server, queries[i], repo->query_pool);
 }
 
 enum status repo_new(struct daemon *d, const struct repo_config *config, struct repo **ret,
@@ -210,6 +221,9 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	repo->vectors = vector_cache_new((size_t)config->vector_cache_bytes);
 	repo->file_streams = file_streams_new((unsigned)config->max_file_streams,
 					      (unsigned)config->file_stall_seconds);
+	repo->query_pool = rpc_pool_new("query", (unsigned)config->query_threads, QUERY_QUEUE);
+	repo->turns = turns_new(repo->query_pool, (unsigned)(config->query_threads + 2) / 3,
+				WAITING_QUERIES);
 	repo->search_pool = rpc_pool_new("search", SEARCH_THREADS, SEARCH_QUEUE);
 	status = open_catalog(repo, err);
 	if (status != STATUS_OK) {
@@ -231,7 +245,9 @@ void repo_free(struct repo *repo)
 {
 	if (!repo)
 		return;
+	rpc_pool_free(repo->query_pool);
 	rpc_pool_free(repo->search_pool);
+	turns_free(repo->turns);
 	catalog_close(repo->catalog);
 	waits_free(repo->waits);
 	watches_free(repo->watches);

@@ -20,6 +20,7 @@ struct repo_config {
 	int64_t max_file_streams;
 	int64_t file_stall_seconds;
 	int64_t vector_cache_bytes;
+	int64_t query_threads;
 };
 
 enum status repo_new(struct daemon *d, const struct repo_config *config, struct repo **ret,

@@ -12,6 +12,7 @@
 #include "services/repo/rpc.h"
 #include "services/repo/types.h"
 
+struct rpc_pool;
 struct waits;
 struct watches;
 
@@ -32,6 +33,9 @@ struct repo {
 	struct catalog *catalog;
 	struct vector_cache *vectors;
 	struct file_streams *file_streams;
+	struct rpc_pool *query_pool;  /* List, Search, ExplainQuery, SearchCollections */
+	struct turns *turns;          /* on its threads */
+	struct turn_queue searches;   /* SearchCollections */
 	struct rpc_pool *search_pool; /* helps SearchCollections */
 	struct page_token_key token_key;
 	struct watches *watches;

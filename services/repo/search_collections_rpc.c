@@ -46,6 +46,8 @@ struct part {
 };
 
 struct search {
+	struct turn turn; /* first */
+	Collector__SearchCollectionsResponse_Closure reply;
 	struct repo *repo;
 	void *call;
 	const char *ns;
@@ -528,24 +530,41 @@ static enum status search(struct search *all, Collector__SearchCollectionsRespon
 	return status;
 }
 
+static void search_now(struct turn *turn)
+{
+	struct search *all = (struct search *)turn;
+	struct repo *repo = all->repo;
+	Collector__SearchCollectionsResponse response =
+		COLLECTOR__SEARCH_COLLECTIONS_RESPONSE__INIT;
+	struct error err = {0};
+
+	if (search(all, &response, &err) == STATUS_OK)
+		all->reply(&response, all->call);
+	else
+		rpc_fail_error(all->call, &err);
+	turns_leave(repo->turns, &repo->searches);
+}
+
+static void refuse(struct turn *turn, const struct error *err)
+{
+	rpc_fail_error(turn->call, err);
+}
+
 void repo_search_collections(Collector__CollectionRepo_Service *service,
 			     const Collector__SearchCollectionsRequest *request,
 			     Collector__SearchCollectionsResponse_Closure reply, void *call)
 {
-	Collector__SearchCollectionsResponse response =
-		COLLECTOR__SEARCH_COLLECTIONS_RESPONSE__INIT;
 	struct search *all = arena_zalloc(rpc_arena(call), sizeof(*all));
-	struct error err = {0};
-	enum status status;
+	struct error err;
 
+	all->turn = (struct turn){.call = call, .run = search_now, .refuse = refuse};
 	all->repo = repo_of_collections(service);
 	all->call = call;
 	all->request = request;
-	status = repo_check(call, request->namespace_, NULL, ACCESS_READ, &all->ns, &err);
-	if (status == STATUS_OK)
-		status = search(all, &response, &err);
-	if (status == STATUS_OK)
-		reply(&response, call);
+	all->reply = reply;
+	if (repo_check(call, request->namespace_, NULL, ACCESS_READ, &all->ns, &err) ==
+	    STATUS_OK)
+		turns_take(all->repo->turns, &all->repo->searches, &all->turn);
 	else
 		rpc_fail_error(call, &err);
 }

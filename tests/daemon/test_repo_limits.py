@@ -9,7 +9,8 @@ import unittest
 
 import grpc
 from collector_testing import (
-    Code, CollectorTest, collection_server_pb2 as cs, json_format, protos, struct_pb2)
+    Code, CollectorTest, collection_repo_pb2, collection_server_pb2 as cs, daemon_pb2, eventually,
+    json_format, protos, struct_pb2)
 from daemons import Cluster, Daemon
 
 ORDER = "shop.v1.Order"
@@ -73,21 +74,88 @@ class Sizes(Limits):
             seen += [r.info.id for r in found.results]
         self.assertEqual(seen, ["0", "1", "2", "3", "4"])
 
-    def test_a_query_that_nobody_waits_for_ends(self):
-        self.front.create_collection("slow", ORDER, full_text_disabled=True)
-        for _ in range(4):
-            self.front.records.Batch(cs.BatchRequest(collection_name="slow", operations=[
-                cs.RequestOp(create=cs.CreateRequest(item=protos.pack(self.Order(
-                    note="n" * 2000)))) for _ in range(500)]), timeout=120)
-        # Every text is looked through for each of 60 others.
-        slow = json_format.ParseDict({"$or": [
-            {"note": {"contains": "x" * (k + 1)}} for k in range(60)]}, struct_pb2.Struct())
-        calls = [self.front.records.List.future(
-            cs.ListRequest(collection_name="slow", filter=slow), timeout=0.2) for _ in range(8)]
-        for call in calls:
-            self.assertIn(call.code(), (Code.DEADLINE_EXCEEDED, Code.OK))
-        # All threads are free again.
-        self.front.records.List(cs.ListRequest(collection_name="slow", page_size=1))
+
+class SlowQueries(Limits):
+    """Queries that would take very long: every text is looked through for each of 60 others."""
+
+    SLOW = json_format.ParseDict({"$or": [
+        {"note": {"contains": "x" * (k + 1)}} for k in range(60)]}, struct_pb2.Struct())
+    MIB_OF_TEXT = 60
+    OTHERS = 5
+    METHODS = ("List", "Search", "ExplainQuery", "SearchCollections")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        front, order = cls.front, protos.shop().message(ORDER)
+        front.register(protos.shop())
+        front.create_collection("slow", ORDER, full_text_disabled=True)
+        note = protos.pack(order(note="n" * 3 * MIB))
+        for _ in range(cls.MIB_OF_TEXT // 3):
+            front.records.Create(cs.CreateRequest(collection_name="slow", item=note))
+        front.create_collection("other", ORDER)
+        front.create("other", order(number="1"), "1")
+
+    def live_calls(self):
+        return self.client("repo").daemon.GetStats(daemon_pb2.GetStatsRequest()).live_calls
+
+    def slow(self, count, timeout, method="List"):
+        """So many slow calls, more than OTHERS, of which the repo has taken more than it runs."""
+        requests = {
+            "List": cs.ListRequest(collection_name="slow", filter=self.SLOW),
+            "Search": cs.SearchRequest(collection_name="slow", filter=self.SLOW),
+            "ExplainQuery": cs.ExplainQueryRequest(max_records=100000, list=cs.ListRequest(
+                collection_name="slow", filter=self.SLOW)),
+            "SearchCollections": collection_repo_pb2.SearchCollectionsRequest(
+                query=self.SLOW, collection_names=["slow"])}
+        service = self.front.repo if method == "SearchCollections" else self.front.records
+        self.idle()
+        calls = [getattr(service, method).future(requests[method], timeout=timeout)
+                 for _ in range(count)]
+        self.addCleanup(lambda: [call.cancel() for call in calls])
+        eventually(lambda: self.live_calls() >= count, "the calls are in")
+        return calls
+
+    def idle(self):
+        """Until there is no call but that which asks, and the daemons' own."""
+        eventually(lambda: self.live_calls() <= self.OTHERS, "all calls have ended")
+
+    def answers(self):
+        """What others ask for is answered while none of the calls is."""
+        self.front.records.List(cs.ListRequest(collection_name="other"))
+        self.front.records.Search(cs.SearchRequest(collection_name="other", full_text="1"))
+        self.front.create("other", self.Order())
+
+    def test_they_end_when_nobody_waits_for_them(self):
+        # Some of each run, and others wait.
+        for call in self.slow(8, timeout=1):
+            self.assertEqual(call.code(), Code.DEADLINE_EXCEEDED)
+        for method in self.METHODS:
+            for call in self.slow(8, timeout=600, method=method):
+                call.cancel()
+        self.idle()
+        self.front.records.List(cs.ListRequest(collection_name="slow", page_size=1,
+                                               skip_total_count=True))
+
+    def test_one_collection_keeps_no_other_from_answering(self):
+        for method in self.METHODS:
+            with self.subTest(method):
+                calls = self.slow(12, timeout=600, method=method)
+                self.answers()
+                self.assertFalse(any(call.done() for call in calls))
+                for call in calls:
+                    call.cancel()
+
+    def test_no_more_wait_than_there_is_room_for(self):
+        calls = self.slow(200, timeout=600)
+        more = [self.front.records.List.future(cs.ListRequest(
+            collection_name="slow", filter=self.SLOW), timeout=600) for _ in range(100)]
+        self.addCleanup(lambda: [call.cancel() for call in more])
+        refused = eventually(lambda: [c for c in more if c.done()], "some are refused")
+        self.assertEqual({c.code() for c in refused}, {Code.RESOURCE_EXHAUSTED})
+        self.assertIn("default/slow", refused[0].details())
+        self.answers()
+        self.assertFalse(any(call.done() for call in calls))
 
 
 class ManyCollections(Limits):

@@ -504,7 +504,7 @@ class Several(Search):
         self.assertEqual([r[2] for r in self.ranked(answer)], ["a1", "b1"])
         self.assertEqual(protos.unpack(answer.results[0].items[0], self.Doc), self.Doc(title="t"))
 
-    def test_many_collections_at_once_and_the_deadline(self):
+    def test_many_collections_at_once(self):
         ns = self.namespace()
         for i in range(20):
             self.collection("c%d" % i, namespace=ns)
@@ -513,10 +513,6 @@ class Several(Search):
             namespace=ns, full_text="pear"), timeout=60) for _ in range(16)]
         for call in calls:
             self.assertEqual(call.result().total_matches, 20)
-        with self.assertRpcError(Code.DEADLINE_EXCEEDED):
-            self.front.repo.SearchCollections(cr.SearchCollectionsRequest(
-                namespace=ns, full_text="pear"), timeout=0.001)
-        self.assertEqual(self.ask(ns, full_text="pear").total_matches, 20)
 
     def test_namespace_system_is_for_admins(self):
         # The test's caller is a local admin: it may read.
