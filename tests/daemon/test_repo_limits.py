@@ -128,10 +128,10 @@ class SlowQueries(Limits):
 
     def test_they_end_when_nobody_waits_for_them(self):
         # Some of each run, and others wait.
-        for call in self.slow(8, timeout=1):
+        for call in self.slow(12, timeout=1):
             self.assertEqual(call.code(), Code.DEADLINE_EXCEEDED)
         for method in self.METHODS:
-            for call in self.slow(8, timeout=600, method=method):
+            for call in self.slow(12, timeout=600, method=method):
                 call.cancel()
         self.idle()
         self.front.records.List(cs.ListRequest(collection_name="slow", page_size=1,
