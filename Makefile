@@ -905,6 +905,11 @@ bench-repo: ## Create, Batch, Get, Update, List, Search in up to 1,000,000 recor
 bench-repo: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/repo.py
 
+.PHONY: bench-collections
+bench-collections: ## 10,000 collections: made, opened at random, their descriptors and memory
+bench-collections: all $(PY)/stamp
+	$(Q)$(PYTHON) tests/bench/many_collections.py
+
 bench-registry: ## 10,000 files: start, Register with its syncs, lookups and pages as ratios to echo
 bench-registry: all $(TEST_PROGRAM_BIN) $(PY)/stamp
 	$(Q)$(PYTHON) tests/bench/registry.py

@@ -22,28 +22,59 @@
 
 /* ------------------------------------------------------------ using them */
 
+static void add_idle(struct catalog *catalog, struct entry *e)
+{
+	e->is_idle = true;
+	e->idle_before = catalog->last_idle;
+	e->idle_after = NULL;
+	if (catalog->last_idle)
+		catalog->last_idle->idle_after = e;
+	else
+		catalog->first_idle = e;
+	catalog->last_idle = e;
+}
+
+static void remove_idle(struct catalog *catalog, struct entry *e)
+{
+	if (!e->is_idle)
+		return;
+	e->is_idle = false;
+	if (e->idle_before)
+		e->idle_before->idle_after = e->idle_after;
+	else
+		catalog->first_idle = e->idle_after;
+	if (e->idle_after)
+		e->idle_after->idle_before = e->idle_before;
+	else
+		catalog->last_idle = e->idle_before;
+}
+
+/* Open, the catalogue's alone, and not its own store, which stays open. */
+static bool may_be_closed(const struct catalog *catalog, const struct entry *e)
+{
+	return e->is_open && e->state == ENTRY_READY && !e->successor && e != catalog->self;
+}
+
+void entry_use(struct catalog *catalog, struct entry *e)
+{
+	remove_idle(catalog, e);
+	e->refs++;
+}
+
 /*
- * With the mutex held: the least recently used collection beyond the limit that
- * nobody uses, marked as closed; the caller closes it without the mutex, still
+ * With the mutex held: the collection beyond the limit that nobody has used for
+ * longest, marked as closed; the caller closes it without the mutex, still
  * holding e->opening, so that nobody opens it meanwhile.
  */
 static struct entry *pick_victim(struct catalog *catalog)
 {
-	struct entry *victim = NULL;
+	struct entry *victim = catalog->first_idle;
 
-	if (catalog->open_count <= catalog->options.max_open)
+	if (catalog->open_count <= catalog->options.max_open || !victim ||
+	    pthread_mutex_trylock(&victim->opening) != 0)
 		return NULL;
-	map_for_each (&catalog->entries, slot) {
-		struct entry *e = slot->value;
-
-		if (e->is_open && e->refs == 1 && e != catalog->self &&
-		    (!victim || e->last_used_ns < victim->last_used_ns))
-			victim = e;
-	}
-	if (!victim || pthread_mutex_trylock(&victim->opening) != 0)
-		return NULL;
+	entry_use(catalog, victim);
 	victim->is_open = false;
-	victim->refs++;
 	catalog->open_count--;
 	return victim;
 }
@@ -79,10 +110,8 @@ enum status catalog_acquire(struct catalog *catalog, const char *ns, const char 
 
 	pthread_mutex_lock(&catalog->mu);
 	struct entry *e = catalog_find(catalog, ns, name);
-	if (e) {
-		e->refs++;
-		e->last_used_ns = clock_monotonic_ns();
-	}
+	if (e)
+		entry_use(catalog, e);
 	is_open = e && e->is_open;
 	pthread_mutex_unlock(&catalog->mu);
 	if (!e)
@@ -116,12 +145,10 @@ struct collection *catalog_try_acquire(struct catalog *catalog, const char *ns,
 {
 	pthread_mutex_lock(&catalog->mu);
 	struct entry *e = catalog_find(catalog, ns, name);
-	if (e && e->is_open) {
-		e->refs++;
-		e->last_used_ns = clock_monotonic_ns();
-	} else {
+	if (e && e->is_open)
+		entry_use(catalog, e);
+	else
 		e = NULL;
-	}
 	pthread_mutex_unlock(&catalog->mu);
 	return e ? &e->collection : NULL;
 }
@@ -136,6 +163,8 @@ void entry_release(struct catalog *catalog, struct entry *e)
 	} else if (e->refs == 0) {
 		e->next_dead = catalog->dead;
 		catalog->dead = e;
+	} else if (e->refs == 1 && may_be_closed(catalog, e)) {
+		add_idle(catalog, e);
 	}
 	pthread_mutex_unlock(&catalog->mu);
 	if (!successor)

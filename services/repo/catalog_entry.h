@@ -32,7 +32,9 @@ struct entry {
 	enum entry_state state;
 	bool is_open;
 	unsigned refs; /* users, and one of the catalogue itself */
-	uint64_t last_used_ns;
+	/* Among the idle ones, by when they became so. */
+	struct entry *idle_before, *idle_after;
+	bool is_idle;
 	pthread_mutex_t opening; /* held by who opens it */
 	struct entry *next_dead;
 	struct entry
@@ -48,10 +50,12 @@ struct catalog {
 	struct builder *builder;
 	pthread_mutex_t changes; /* of what collections are: one at a time */
 
-	pthread_mutex_t mu; /* the map, and of entries: state, is_open, refs, last_used_ns */
+	pthread_mutex_t mu;     /* what follows; of entries: state, is_open, refs, idle_... */
 	pthread_cond_t settled; /* an entry is not ENTRY_CREATING any more */
 	struct map entries;     /* id -> entry */
 	size_t open_count;
+	struct entry *first_idle,
+		*last_idle; /* open, and nobody uses them; the first longest */
 	struct entry *dead; /* deleted and unused: to be swept */
 };
 
@@ -80,6 +84,8 @@ enum status entry_record(struct catalog *catalog, const struct entry *e,
 /* With the mutex held: the entry, if it is ready. */
 struct entry *catalog_find(struct catalog *catalog, const char *ns, const char *name);
 
+/* With the mutex held: one more user. */
+void entry_use(struct catalog *catalog, struct entry *e);
 void entry_release(struct catalog *catalog, struct entry *e);
 
 #endif

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
-#include "common/base/clock.h"
 #include "services/repo/builder.h"
 #include "services/repo/catalog_entry.h"
 
@@ -28,7 +27,6 @@ static enum status replace(struct catalog *catalog, struct entry *e, struct erro
 	pthread_mutex_lock(&catalog->mu);
 	next->state = ENTRY_READY;
 	next->is_open = true;
-	next->last_used_ns = clock_monotonic_ns();
 	next->refs = 2; /* the catalogue's own, and of who came before */
 	e->successor = next;
 	map_put(&catalog->entries, next->id, next);
