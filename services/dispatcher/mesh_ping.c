@@ -93,6 +93,7 @@ static size_t filter(struct mesh *m, const char *teller, const struct known_coll
 static void learn(struct mesh *m, const char *teller, struct bytes reply)
 {
 	const struct known_collector *known;
+	const struct peer_info *peers;
 	const struct heard *before;
 	struct heard *told;
 	struct arena arena;
@@ -107,6 +108,8 @@ static void learn(struct mesh *m, const char *teller, struct bytes reply)
 		if (hearsay_replace(m->hearsay, teller, told, count)) {
 			mesh_changed(m);
 			keep_difference(m, before, before_count, &arena);
+			peers = peers_list(m->d->peers, &arena, &count);
+			mesh_follow(m, peers, count, &arena);
 		}
 	}
 	arena_release(&arena);

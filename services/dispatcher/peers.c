@@ -12,7 +12,7 @@
 #include "common/rpc/client.h"
 #include "services/dispatcher/ejection.h"
 
-enum { MUCH_NEARER_US = 5000 };
+enum { MUCH_NEARER_US = 5000, MAX_PASSED = 16 };
 
 struct peer {
 	atomic_uint refs; /* the table's and one a call under way */
@@ -241,8 +241,8 @@ static bool is_better(struct peer *a, struct peer *b)
 	return a_calls != b_calls ? a_calls < b_calls : is_nearer(a, b);
 }
 
-struct peer *peers_take_serving(struct peers *p, const char *ns,
-				const struct peer *const *not_these, size_t not_count)
+static struct peer *take_one(struct peers *p, const char *ns,
+			     const struct peer *const *not_these, size_t not_count)
 {
 	struct peer *found[PEERS_MAX], *best = NULL;
 	size_t n = 0, kept = 0;
@@ -272,6 +272,35 @@ struct peer *peers_take_serving(struct peers *p, const char *ns,
 		atomic_fetch_add(&best->refs, 1);
 	pthread_mutex_unlock(&p->mu);
 	return best;
+}
+
+/*
+ * A connection that was lost is known here before any ping is missed. Calls to it would fail
+ * at once, and it would look the least busy. Asked without the lock: gRPC has its own.
+ */
+struct peer *peers_take_serving(struct peers *p, const char *ns,
+				const struct peer *const *not_these, size_t not_count)
+{
+	struct peer *first = take_one(p, ns, not_these, not_count), *next;
+	const struct peer *passed[MAX_PASSED];
+	size_t n = 0;
+
+	if (!first || rpc_channel_is_ready(first->channel))
+		return first;
+	for (; n < not_count && n < MAX_PASSED - 1; n++)
+		passed[n] = not_these[n];
+	passed[n++] = first;
+	while ((next = take_one(p, ns, passed, n))) {
+		if (rpc_channel_is_ready(next->channel)) {
+			unref(first);
+			return next;
+		}
+		unref(next);
+		if (n == MAX_PASSED)
+			break;
+		passed[n++] = next;
+	}
+	return first; /* the others are no better */
 }
 
 /* ----------------------------------------------------------------- pinging */

@@ -56,8 +56,8 @@ struct peer *peers_take(struct peers *p, const char *id);
 
 /*
  * Of the peers that are up, serve @ns and are not in @not_these, two drawn at
- * random, the one with fewer calls under way, then the nearer; ejected ones only if
- * there are no others. NULL: none.
+ * random, the one with fewer calls under way, then the nearer; ejected ones, and those
+ * whose connection is lost, only if there are no others. NULL: none.
  */
 struct peer *peers_take_serving(struct peers *p, const char *ns,
 				const struct peer *const *not_these, size_t not_count);

@@ -81,11 +81,14 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Traffic:
-    """Calls through one front door, native ones and Dispatches in turn, until stop()."""
+    """Calls through one front door, until stop(): native ones and Dispatches in turn, or
+    native ones alone."""
 
     _count = 0
 
-    def __init__(self, client, namespace, method="Note", every_s=0.02, deadline_s=2, target=""):
+    def __init__(self, client, namespace, method="Note", every_s=0.02, deadline_s=2, target="",
+                 native_only=False):
+        self._native_only = native_only
         self.deadline_s = deadline_s
         self._namespace, self._method, self._target = namespace, method, target
         self._every_s = every_s
@@ -115,10 +118,10 @@ class Traffic:
         eventually(lambda: all(c.ended for c in list(self.calls)), "every call has ended")
 
     def _run(self):
-        native = False
+        native = True
         while not self._stopped.wait(self._every_s):
             self._start(native)
-            native = not native
+            native = self._native_only or not native
 
     def _start(self, native):
         Traffic._count += 1
