@@ -34,18 +34,19 @@ struct rendering_of {
 	struct pool *others; /* for an Any */
 };
 
-static bool render(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc)
+static bool render(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc,
+		   struct strbuf *vector)
 {
 	const struct rendering_of *r = arg;
 	const struct collection *c = r->collection;
 	AUTO_STRBUF rest = STRBUF_INIT;
-	AUTO_STRBUF vector = STRBUF_INIT;
 	struct error ignored;
 
-	(void)type_url; /* only collections with a type have versions of it */
+	(void)type_url; /* only collections with a type have versions of it, or vectors */
 	if (c->vector.depth) {
-		if (vector_field_take(&c->vector, proto, &rest, &vector, &ignored) != STATUS_OK)
-			return false;
+		/* One of another length is none, of a record from before. */
+		if (vector_field_take(&c->vector, proto, &rest, vector, &ignored) != STATUS_OK)
+			strbuf_reset(vector);
 		proto = bytes_of(rest.buf, rest.len);
 	}
 	return wire_to_jsonb_among(c->type.pool, r->others, c->type.message, proto,

@@ -22,15 +22,16 @@ static enum status find_vector(struct collection *c, const struct store_definiti
 	enum status status;
 
 	c->vector = (struct vector_field){0};
-	if (!stored->vector_dimensions)
+	c->vector_generation = stored->vector_generation;
+	if (!stored->vectors.dimensions)
 		return STATUS_OK;
 	(void)wire_find_bytes(stored->definition, FIELD_VECTOR, &index);
 	(void)wire_find_bytes(index, FIELD_VECTOR_FIELD, &path);
 	status = vector_field_find(c->type.message,
 				   arena_strndup(arena, (const char *)path.data, path.size),
 				   &c->vector, err);
-	c->vector.dimensions = stored->vector_dimensions;
-	c->vector.metric = stored->vector_metric;
+	c->vector.dimensions = stored->vectors.dimensions;
+	c->vector.metric = stored->vectors.metric;
 	return status;
 }
 

@@ -31,6 +31,7 @@ struct collection {
 	bool has_text;
 	int64_t schema_version;     /* of the type, from 1 */
 	struct vector_field vector; /* depth 0: its records have none */
+	int64_t vector_generation;  /* changes when that does */
 	struct store *store;
 	struct files *files;
 	struct writer_queue *queue; /* of the store's writes */

@@ -1,4 +1,5 @@
 /* CreateCollection, DeleteCollection, Discover, Route; and Meta. */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -131,38 +132,43 @@ static struct bytes stored_definition(const Collector__Collection *asked, const 
 	return rpc_pack(&c->base, arena);
 }
 
-static enum status take_vector(const Collector__VectorIndex *v, const struct type *type,
-			       struct store_definition *d, struct error *err)
+enum status take_vector(const Collector__VectorIndex *v, const struct type *type,
+			const char *field, struct store_vectors *ret, struct error *err)
 {
-	struct vector_field field;
+	struct vector_field found;
+	char blamed[64];
 	enum status status;
 
+	*ret = (struct store_vectors){0};
 	if (!v)
 		return STATUS_OK;
+	(void)snprintf(blamed, sizeof(blamed), "%s.dimensions", field);
 	if (v->dimensions < 1 || v->dimensions > VECTOR_MAX_DIMENSIONS)
-		return error_field(err, "collection.vector.dimensions", "must be 1 to %d",
-				   VECTOR_MAX_DIMENSIONS);
+		return error_field(err, blamed, "must be 1 to %d", VECTOR_MAX_DIMENSIONS);
+	(void)snprintf(blamed, sizeof(blamed), "%s.metric", field);
 	if ((int)v->metric < VECTOR_COSINE || (int)v->metric > VECTOR_DOT)
-		return error_field(err, "collection.vector.metric", "there is no metric %d",
-				   (int)v->metric);
-	status = vector_field_find(type->message, v->field, &field, err);
+		return error_field(err, blamed, "there is no metric %d", (int)v->metric);
+	status = vector_field_find(type->message, v->field, &found, err);
 	if (status != STATUS_OK) {
 		const struct error why = *err;
-		return error_field(err, "collection.vector.field", "%s", why.message);
+
+		(void)snprintf(blamed, sizeof(blamed), "%s.field", field);
+		return error_field(err, blamed, "%s", why.message);
 	}
-	d->vector_dimensions = (size_t)v->dimensions;
-	d->vector_metric = (enum vector_metric)v->metric;
+	ret->dimensions = (size_t)v->dimensions;
+	ret->metric = (enum vector_metric)v->metric;
 	return STATUS_OK;
 }
 
-static enum status take_quota(const Collector__CollectionQuota *q, struct store_quota *ret,
-			      struct error *err)
+enum status take_quota(const Collector__CollectionQuota *q, const char *field,
+		       struct store_quota *ret, struct error *err)
 {
+	*ret = (struct store_quota){0};
 	if (!q)
 		return STATUS_OK;
 	if (q->max_records < 0 || q->max_record_bytes < 0 || q->max_files < 0 ||
 	    q->max_file_bytes < 0)
-		return error_field(err, "collection.quota", "limits must not be negative");
+		return error_field(err, field, "limits must not be negative");
 	*ret = (struct store_quota){q->max_records, q->max_record_bytes, q->max_files,
 				    q->max_file_bytes};
 	return STATUS_OK;
@@ -202,9 +208,10 @@ static enum status make_plan(struct repo *repo, const Collector__Collection *c, 
 		status = resolve_paths(&plan->type, c->full_text_fields, d->text_count, true,
 				       "collection.full_text_fields", arena, &d->text, err);
 	if (status == STATUS_OK)
-		status = take_vector(c->vector, &plan->type, d, err);
+		status = take_vector(c->vector, &plan->type, "collection.vector", &d->vectors,
+				     err);
 	if (status == STATUS_OK)
-		status = take_quota(c->quota, &d->quota, err);
+		status = take_quota(c->quota, "collection.quota", &d->quota, err);
 	d->definition = stored_definition(c, plan->ns, d->created_us, arena);
 	return status;
 }

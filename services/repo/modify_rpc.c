@@ -10,7 +10,16 @@
 #include "common/rpc/client.h"
 
 /* What the request changes, as its update_mask has it. */
-enum { INDEXED_FIELDS, TEXT_FIELDS, TEXT_DISABLED, LABELS, SCHEMA, CHANGE_COUNT };
+enum {
+	INDEXED_FIELDS,
+	TEXT_FIELDS,
+	TEXT_DISABLED,
+	LABELS,
+	SCHEMA,
+	VECTOR,
+	QUOTA,
+	CHANGE_COUNT
+};
 
 static const char *const change_names[CHANGE_COUNT] = {
 	[INDEXED_FIELDS] = "indexed_fields",
@@ -18,6 +27,8 @@ static const char *const change_names[CHANGE_COUNT] = {
 	[TEXT_DISABLED] = "full_text_disabled",
 	[LABELS] = "labels",
 	[SCHEMA] = "schema",
+	[VECTOR] = "vector",
+	[QUOTA] = "quota",
 };
 
 /* A change in the making. */
@@ -55,6 +66,8 @@ static enum status read_mask(struct change *ch, struct error *err)
 	ch->changes[TEXT_DISABLED] = r->full_text_disabled;
 	ch->changes[LABELS] = r->n_labels != 0;
 	ch->changes[SCHEMA] = r->schema;
+	ch->changes[VECTOR] = r->vector;
+	ch->changes[QUOTA] = r->quota;
 	return STATUS_OK;
 }
 
@@ -106,6 +119,14 @@ static void set_labels(struct change *ch)
 	}
 }
 
+static bool is_same_vector(const Collector__VectorIndex *a, const Collector__VectorIndex *b)
+{
+	if (!a || !b)
+		return a == b;
+	return !strcmp(a->field, b->field) && a->dimensions == b->dimensions &&
+	       a->metric == b->metric;
+}
+
 /* What the request says into the definition. */
 static enum status change_definition(struct change *ch, struct error *err)
 {
@@ -130,6 +151,12 @@ static enum status change_definition(struct change *ch, struct error *err)
 		d->full_text_disabled = r->full_text_disabled;
 	if (ch->changes[LABELS])
 		set_labels(ch);
+	if (ch->changes[QUOTA])
+		d->quota = r->quota;
+	ch->store.sets_quota = ch->changes[QUOTA];
+	ch->store.sets_vector = ch->changes[VECTOR] && !is_same_vector(d->vector, r->vector);
+	if (ch->changes[VECTOR])
+		d->vector = r->vector;
 	d->metadata->updated_at = timestamp_of(ch->arena, clock_unix_us());
 	return STATUS_OK;
 }
@@ -145,6 +172,10 @@ static enum status resolve(struct change *ch, struct error *err)
 
 	m->indexed_count = d->n_indexed_fields;
 	m->sets_indexed = ch->changes[INDEXED_FIELDS];
+	if (status == STATUS_OK)
+		status = take_vector(d->vector, type, "vector", &m->vectors, err);
+	if (status == STATUS_OK)
+		status = take_quota(d->quota, "quota", &m->quota, err);
 	if (status == STATUS_OK)
 		status = resolve_paths(type, d->full_text_fields, d->n_full_text_fields, true,
 				       "full_text_fields", ch->arena, &m->text, err);

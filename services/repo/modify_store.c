@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "services/repo/store_internal.h"
+#include "services/repo/vector_store.h"
 
 enum { ROWS_AT_ONCE = 256, BYTES_AT_ONCE = 1 << 20 };
 
@@ -20,6 +21,7 @@ enum build_kind {
 	BUILD_DROP = 3,  /* detail: the index's name */
 	BUILD_TEXT = 4,  /* text_next is filled, then takes the place of text */
 	BUILD_NO_TEXT = 5,
+	BUILD_VECTORS = 6, /* documents anew, and what they are found by */
 };
 
 struct build {
@@ -117,7 +119,49 @@ static enum status add_version(struct store *s, const struct store_modify *m, ui
 	if (status == STATUS_OK)
 		status = run_on_row(s, "UPDATE meta SET value = ? WHERE key = 'schema_version'",
 				    m->schema_version, err);
-	return status == STATUS_OK ? add_build(s, BUILD_DOCS, "", err) : status;
+	/* Vectors that are made anew are made of the new version, documents too. */
+	return status == STATUS_OK && !m->sets_vector ? add_build(s, BUILD_DOCS, "", err)
+						      : status;
+}
+
+static enum status set_number(struct store *s, const char *key, int64_t value,
+			      struct error *err)
+{
+	AUTO_FREE char *sql = xasprintf("UPDATE meta SET value = ? WHERE key = '%s'", key);
+
+	return run_on_row(s, sql, value, err);
+}
+
+/*
+ * Vectors of before go at once: what is written from now on has others. Until all are
+ * made anew nothing is found by them.
+ */
+static enum status change_vectors(struct store *s, const struct store_modify *m,
+				  struct error *err)
+{
+	enum status status = vectors_clear(s, err);
+
+	if (status == STATUS_OK)
+		status =
+			set_number(s, "vector_dimensions", (int64_t)m->vectors.dimensions, err);
+	if (status == STATUS_OK)
+		status = set_number(s, "vector_metric", (int64_t)m->vectors.metric, err);
+	if (status == STATUS_OK)
+		status = set_number(s, "vector_generation", s->vector_generation + 1, err);
+	return status == STATUS_OK ? add_build(s, BUILD_VECTORS, "", err) : status;
+}
+
+static enum status change_quota(struct store *s, const struct store_quota *q, struct error *err)
+{
+	enum status status = set_number(s, "quota_records", q->records, err);
+
+	if (status == STATUS_OK)
+		status = set_number(s, "quota_record_bytes", q->record_bytes, err);
+	if (status == STATUS_OK)
+		status = set_number(s, "quota_files", q->files, err);
+	if (status == STATUS_OK)
+		status = set_number(s, "quota_file_bytes", q->file_bytes, err);
+	return status;
 }
 
 static enum status set_definition(struct store *s, struct bytes definition, struct error *err)
@@ -152,6 +196,12 @@ enum status store_modify(struct store *s, struct store_write *w, struct error *e
 	s->shape_changed = true;
 	if (status == STATUS_OK && m->message_name)
 		status = add_version(s, m, w->now_us, err);
+	if (status == STATUS_OK && m->sets_vector)
+		status = change_vectors(s, m, err);
+	if (status == STATUS_OK && m->sets_quota)
+		status = change_quota(s, &m->quota, err);
+	if (status == STATUS_OK && (m->sets_vector || m->sets_quota))
+		status = read_settings(s, err);
 	if (status == STATUS_OK && m->sets_indexed)
 		status = plan_indexes(s, m, err);
 	if (status == STATUS_OK && m->sets_text)
@@ -235,15 +285,21 @@ static enum status make_docs(struct store *s, const struct store_build *o, const
 {
 	struct row rows[ROWS_AT_ONCE];
 	AUTO_STRBUF doc = STRBUF_INIT;
+	AUTO_STRBUF vector = STRBUF_INIT;
 	enum status status = read_rows(s, sql, b, rows, ret_count, err);
 
 	for (size_t i = 0; status == STATUS_OK && i < *ret_count; i++) {
 		const struct bytes proto = bytes_of(rows[i].proto.buf, rows[i].proto.len);
 
 		strbuf_reset(&doc);
+		strbuf_reset(&vector);
 		/* One that cannot be read as the new version stays found as it was. */
-		if (o->render(o->arg, rows[i].type_url, proto, &doc))
+		if (o->render(o->arg, rows[i].type_url, proto, &doc, &vector)) {
 			status = set_doc(s, rows[i].rid, bytes_of(doc.buf, doc.len), err);
+			if (status == STATUS_OK)
+				status = vectors_set(s, rows[i].rid,
+						     bytes_of(vector.buf, vector.len), err);
+		}
 		if (status == STATUS_OK)
 			status = run_on_row(s, "DELETE FROM stale_docs WHERE rid = ?",
 					    rows[i].rid, err);
@@ -386,6 +442,7 @@ static enum status do_part(struct store *s, const struct store_build *o, struct 
 
 	switch (b->kind) {
 	case BUILD_DOCS:
+	case BUILD_VECTORS:
 		status = build_docs(s, o, b, &done, err);
 		break;
 	case BUILD_INDEX:
@@ -454,11 +511,16 @@ enum status store_build_state(struct store_reader *r, struct store_build_state *
 		[BUILD_DROP] = "an index is removed",
 		[BUILD_TEXT] = "full text is built",
 		[BUILD_NO_TEXT] = "full text is removed",
+		[BUILD_VECTORS] = "vectors are collected",
 	};
 	struct build b = {0};
+	int64_t vectors = 0;
 	enum status status = next_build(r->db, &b, &ret->is_building, err);
 
 	if (status == STATUS_OK && ret->is_building) {
+		status = read_number(r->db, "SELECT count(*) FROM builds WHERE kind = 6",
+				     &vectors, err);
+		ret->makes_vectors = vectors != 0;
 		ret->step = names[b.kind];
 		ret->done = b.position;
 		ret->total = b.last;

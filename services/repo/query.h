@@ -128,7 +128,8 @@ struct query {
 	const float *vector;                         /* prepared; NULL: none */
 	size_t vector_len;
 	enum vector_metric vector_metric;
-	bool has_min_score; /* only what is so near: */
+	int64_t vector_generation; /* the collection's */
+	bool has_min_score;        /* only what is so near: */
 	double min_score;
 	int64_t matched; /* out, with a vector: how many do, whatever limit and offset are */
 	uint64_t free_at_us; /* only records that nobody has leased then; 0: all */

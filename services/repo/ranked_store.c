@@ -388,14 +388,40 @@ static enum status give_records(struct ranking *k, store_row *row, void *arg, st
 
 /* ------------------------------------------------------------ all of it */
 
+/* Are the vectors those that the query was made for, and all there? */
+static enum status check_vectors(struct ranking *k, struct error *err)
+{
+	int64_t generation = 0;
+	struct store_build_state state;
+	enum status status =
+		read_one(k->reader, "SELECT value FROM meta WHERE key = 'vector_generation'", 0,
+			 0, &generation, err);
+
+	if (status == STATUS_OK)
+		status = store_build_state(k->reader, &state, err);
+	if (status != STATUS_OK)
+		return status;
+	if (generation != k->q->vector_generation)
+		return error_set(
+			err, STATUS_UNAVAILABLE,
+			"the collection's vectors have just been changed: search again");
+	if (state.is_building && state.makes_vectors)
+		return error_set(err, STATUS_FAILED_PRECONDITION,
+				 "the vectors are being collected: %lld of %lld",
+				 (long long)state.done, (long long)state.total);
+	return STATUS_OK;
+}
+
 static enum status rank(struct ranking *k, struct error *err)
 {
 	const struct query *q = k->q;
-	enum status status =
-		read_one(k->reader, "SELECT value FROM meta WHERE key = 'vector_count'", 0, 0,
-			 &k->vector_count, err);
+	enum status status = check_vectors(k, err);
 	size_t wanted;
 
+	if (status == STATUS_OK)
+		status =
+			read_one(k->reader, "SELECT value FROM meta WHERE key = 'vector_count'",
+				 0, 0, &k->vector_count, err);
 	k->has_candidates = !query_is_everything(q);
 	if (status == STATUS_OK && k->has_candidates)
 		status = read_candidates(k, err);

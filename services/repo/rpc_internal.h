@@ -101,6 +101,16 @@ enum status resolve_paths(const struct type *type, char *const *names, size_t co
 			  bool is_text, const char *field, struct arena *arena,
 			  const struct search_path *const **ret, struct error *err) MUST_CHECK;
 
+/*
+ * The definition of vectors or limits, NULL: none. INVALID_ARGUMENT blaming @field, or
+ * what in it is wrong.
+ */
+enum status take_vector(const Collector__VectorIndex *v, const struct type *type,
+			const char *field, struct store_vectors *ret,
+			struct error *err) MUST_CHECK;
+enum status take_quota(const Collector__CollectionQuota *q, const char *field,
+		       struct store_quota *ret, struct error *err) MUST_CHECK;
+
 enum { MAX_INDEXED_FIELDS = 32, MAX_TEXT_FIELDS = 64, MAX_COLLECTION_LABELS = 64 };
 
 /* ------------------------------------------------------------ filters */

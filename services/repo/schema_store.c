@@ -67,6 +67,10 @@ static const char *const steps[] = {
 	"CREATE TABLE builds (step INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
 	" detail TEXT NOT NULL, position INTEGER NOT NULL, last INTEGER NOT NULL);"
 	"INSERT INTO meta VALUES ('text_view', '" TEXT_FIRST_VIEW "');",
+	/* A chunk's version was the revision that changed it. */
+	"INSERT INTO meta VALUES ('vector_generation', 0);"
+	"INSERT INTO meta SELECT 'vector_version', value FROM meta WHERE key = "
+	"'next_revision';",
 };
 enum { STEP_COUNT = sizeof(steps) / sizeof(steps[0]), FORM = 1 + STEP_COUNT };
 
@@ -119,8 +123,8 @@ static void render_settings(const struct store_definition *d, struct strbuf *sql
 		const char *key;
 		int64_t value;
 	} all[] = {
-		{"vector_dimensions", (int64_t)d->vector_dimensions},
-		{"vector_metric", (int64_t)d->vector_metric},
+		{"vector_dimensions", (int64_t)d->vectors.dimensions},
+		{"vector_metric", (int64_t)d->vectors.metric},
 		{"quota_records", d->quota.records},
 		{"quota_record_bytes", d->quota.record_bytes},
 		{"quota_files", d->quota.files},

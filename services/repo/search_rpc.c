@@ -52,6 +52,7 @@ static enum status read_vector(struct query *q, const struct collection *c,
 	q->vector = vector;
 	q->vector_len = r->n_vector;
 	q->vector_metric = c->vector.metric;
+	q->vector_generation = c->vector_generation;
 	q->has_min_score = r->similarity_threshold != 0;
 	q->min_score = (double)r->similarity_threshold;
 	return STATUS_OK;

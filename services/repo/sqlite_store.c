@@ -64,7 +64,7 @@ enum status read_number(struct database *db, const char *sql, int64_t *ret, stru
 	return status;
 }
 
-static enum status read_settings(struct store *s, struct error *err)
+enum status read_settings(struct store *s, struct error *err)
 {
 	int64_t dimensions = 0, metric = 0;
 	const struct {
@@ -73,6 +73,7 @@ static enum status read_settings(struct store *s, struct error *err)
 	} all[] = {
 		{"vector_dimensions", &dimensions},
 		{"vector_metric", &metric},
+		{"vector_generation", &s->vector_generation},
 		{"quota_records", &s->quota.records},
 		{"quota_record_bytes", &s->quota.record_bytes},
 		{"quota_files", &s->quota.files},
@@ -181,7 +182,10 @@ enum status store_load(struct store *s, struct arena *arena, struct store_defini
 		       struct error *err)
 {
 	static const char sql[] = "SELECT m.value, v.message_name, v.descriptor_set, v.version,"
-				  " (SELECT value FROM meta WHERE key = 'has_text')"
+				  " (SELECT value FROM meta WHERE key = 'has_text'),"
+				  " (SELECT value FROM meta WHERE key = 'vector_dimensions'),"
+				  " (SELECT value FROM meta WHERE key = 'vector_metric'),"
+				  " (SELECT value FROM meta WHERE key = 'vector_generation')"
 				  " FROM meta m, schema_versions v WHERE m.key = 'definition'"
 				  " ORDER BY v.version DESC LIMIT 1";
 	struct store_reader *r;
@@ -201,8 +205,9 @@ enum status store_load(struct store *s, struct arena *arena, struct store_defini
 				.descriptor_set = copy_column(stmt, 2, arena),
 				.schema_version = sqlite3_column_int64(stmt, 3),
 				.has_text = sqlite3_column_int(stmt, 4) != 0,
-				.vector_dimensions = s->vector_dimensions,
-				.vector_metric = s->vector_metric,
+				.vectors = {(size_t)sqlite3_column_int64(stmt, 5),
+					    (enum vector_metric)sqlite3_column_int(stmt, 6)},
+				.vector_generation = sqlite3_column_int64(stmt, 7),
 			};
 		else
 			status = code == SQLITE_DONE ? error_set(err, STATUS_DATA_LOSS,

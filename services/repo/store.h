@@ -38,6 +38,12 @@ struct store_quota {
 	int64_t records, record_bytes, files, file_bytes;
 };
 
+/* The vectors of records. */
+struct store_vectors {
+	size_t dimensions; /* 0: records have none */
+	enum vector_metric metric;
+};
+
 /* What a store is created with and tells when it is opened again. */
 struct store_definition {
 	struct bytes definition;     /* a serialized collector.Collection */
@@ -48,8 +54,8 @@ struct store_definition {
 	bool has_text;
 	const struct search_path *const *text; /* what full text covers; none: all strings */
 	size_t text_count;
-	size_t vector_dimensions; /* 0: records have no vectors */
-	enum vector_metric vector_metric;
+	struct store_vectors vectors;
+	int64_t vector_generation; /* told by store_load(): how often the two were changed */
 	struct store_quota quota;
 	uint64_t created_us;
 	int64_t schema_version; /* told by store_load() */
@@ -150,8 +156,9 @@ struct store_write {
 	store_merge *merge;   /* NULL: proto and doc replace what is there */
 	struct bytes labels;  /* as labels_end() made them; empty: as they are */
 	enum store_labels labels_mode;
-	const char *data_uri;   /* NULL: as it is */
-	int64_t schema_version; /* of the type that the doc was made with; 0: the last */
+	const char *data_uri;      /* NULL: as it is */
+	int64_t schema_version;    /* of the type that the doc was made with; 0: the last */
+	int64_t vector_generation; /* that doc and vector were made with, unless that is 0 */
 	uint64_t now_us;
 	void *arg; /* the caller's */
 
@@ -322,18 +329,19 @@ enum status store_list_blobs(struct store *store, void (*each)(void *arg, const 
 struct store_modify {
 	struct bytes definition;          /* once all is done */
 	struct bytes building_definition; /* until then */
-	bool sets_indexed, sets_text;
+	bool sets_indexed, sets_text, sets_vector, sets_quota;
+	bool has_text;
+	bool is_building; /* out: there is something to build: store_build() */
 	const struct search_path *const *indexed;
 	size_t indexed_count;
-	bool has_text;
 	const struct search_path *const *text;
 	size_t text_count;
+	struct store_vectors vectors; /* all are made anew */
+	struct store_quota quota;
 	/* A new version of the type: its number; NULL: none. */
 	const char *message_name;
 	struct bytes descriptor_set;
 	int64_t schema_version;
-
-	bool is_building; /* there is something to build: store_build() */
 };
 
 /* Its operands are a struct store_modify. */
@@ -341,8 +349,9 @@ store_operation store_modify;
 
 /* One part of what is to be built; to be called until it is done. */
 struct store_build {
-	/* Appends the record as a document. False: it cannot be made one. */
-	bool (*render)(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc);
+	/* Appends the record as a document, and its vector. False: it cannot be made one. */
+	bool (*render)(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc,
+		       struct strbuf *vector);
 	void *arg;
 	struct bytes definition; /* to be stored when all is done; empty: none */
 
@@ -354,6 +363,7 @@ store_operation store_build;
 
 struct store_build_state {
 	bool is_building;
+	bool makes_vectors;  /* now or later */
 	const char *step;    /* for a person */
 	int64_t done, total; /* row numbers, which is about as many records */
 };

@@ -27,6 +27,7 @@ struct store_counters {
 	int64_t forgotten;     /* the last change that is not kept */
 	int64_t deleted_bytes; /* of deleted records that changes keep */
 	int64_t record_bytes, files, file_bytes, vectors;
+	int64_t vector_version; /* of the chunk that was written last */
 };
 
 /* The indexes of fields at one time. Older ones are kept: somebody may be looking. */
@@ -63,6 +64,7 @@ struct store {
 	struct store_quota quota;
 	size_t vector_dimensions; /* 0: no vectors */
 	enum vector_metric vector_metric;
+	int64_t vector_generation;         /* that vectors are made with now */
 	struct vector_cache *vector_cache; /* NULL: none */
 	uint64_t vector_owner;             /* in it */
 	/* Of the writer's thread: as they will be when the group is committed. */
@@ -88,6 +90,9 @@ void render_text_schema(const char *table, const char *view,
 
 /* What the writer must know of the database's shape, as it is in this transaction. */
 enum status read_shape(struct store *s, struct error *err) MUST_CHECK;
+
+/* Quotas, and how vectors are. */
+enum status read_settings(struct store *s, struct error *err) MUST_CHECK;
 
 /* Let readers know of the indexes that are there, after they are committed. */
 enum status read_indexes(struct store *s, struct error *err) MUST_CHECK;

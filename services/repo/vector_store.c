@@ -2,9 +2,9 @@
  * Vectors, apart from their records: 1,024 to a blob, so that a search reads few
  * large pieces. They are kept without gaps: when one goes, the last takes its place.
  *
- * A chunk is the row numbers of its vectors, then their numbers. Its version is
- * the revision that last changed it, in a table of its own: to change a column of
- * the chunk's row would write all of it.
+ * A chunk is the row numbers of its vectors, then their numbers. Its version grows
+ * with every change of it, and is in a table of its own: to change a column of the
+ * chunk's row would write all of it.
  */
 #include "services/repo/vector_store.h"
 
@@ -19,7 +19,7 @@ static size_t vector_bytes(const struct store *s)
 	return s->vector_dimensions * sizeof(float);
 }
 
-size_t vector_chunk_bytes(const struct store *s)
+static size_t vector_chunk_bytes(const struct store *s)
 {
 	return VECTORS_A_CHUNK * (sizeof(int64_t) + vector_bytes(s));
 }
@@ -82,7 +82,7 @@ static enum status add_chunk(struct store *s, int64_t chunk, struct error *err)
 			   (int64_t)vector_chunk_bytes(s), err);
 	return status == STATUS_OK
 		       ? run_on_two(s, "INSERT INTO vector_versions VALUES (?1, ?2)", chunk,
-				    s->counters.next_revision, err)
+				    ++s->counters.vector_version, err)
 		       : status;
 }
 
@@ -125,7 +125,7 @@ static enum status write_slot(struct store *s, int64_t slot, int64_t rid, const 
 	return status == STATUS_OK
 		       ? run_on_two(s,
 				    "UPDATE vector_versions SET version = ?2 WHERE chunk = ?1",
-				    slot / VECTORS_A_CHUNK, s->counters.next_revision, err)
+				    slot / VECTORS_A_CHUNK, ++s->counters.vector_version, err)
 		       : status;
 }
 
@@ -218,20 +218,38 @@ enum status vectors_set(struct store *s, int64_t rid, struct bytes vector, struc
 			: write_slot(s, slot, rid, vector.data, err);
 }
 
+enum status vectors_clear(struct store *s, struct error *err)
+{
+	s->counters.vectors = 0;
+	return database_exec(s->writer,
+			     "DELETE FROM vector_chunks; DELETE FROM vector_versions;"
+			     "DELETE FROM vector_rows",
+			     err);
+}
+
 /* ------------------------------------------------------------ reading */
 
-static enum status read_chunk(struct store_reader *reader, struct vector_chunk *chunk,
-			      struct error *err)
+/* Its size is what the reader sees: the store's may have changed since. */
+static enum status read_chunk(struct store_reader *reader, int64_t number, int64_t version,
+			      struct vector_chunk **ret, struct error *err)
 {
+	struct vector_chunk *chunk = NULL;
 	sqlite3_blob *blob = NULL;
 	int code = sqlite3_blob_open(database_sqlite(reader->db), "main", "vector_chunks",
-				     "data", chunk->number, 0, &blob);
+				     "data", number, 0, &blob);
 
-	if (code == SQLITE_OK)
+	if (code == SQLITE_OK) {
+		chunk = vector_chunk_new(reader->store->vector_owner, number, version,
+					 (size_t)sqlite3_blob_bytes(blob));
 		code = sqlite3_blob_read(blob, chunk->data, (int)chunk->size_bytes, 0);
+	}
 	enum status status =
 		code == SQLITE_OK ? STATUS_OK : database_error(reader->db, code, err);
 	(void)sqlite3_blob_close(blob); /* of a reader: nothing can fail */
+	if (status == STATUS_OK)
+		*ret = chunk;
+	else if (chunk)
+		vector_chunk_release(chunk);
 	return status;
 }
 
@@ -240,21 +258,16 @@ enum status vectors_chunk(struct store_reader *reader, int64_t number, int64_t v
 {
 	const struct store *s = reader->store;
 	struct vector_chunk *chunk = NULL;
-	enum status status;
+	enum status status = STATUS_OK;
 
 	if (s->vector_cache)
 		chunk = vector_cache_get(s->vector_cache, s->vector_owner, number, version);
 	if (!chunk) {
-		chunk = vector_chunk_new(s->vector_owner, number, version,
-					 vector_chunk_bytes(s));
-		status = read_chunk(reader, chunk, err);
-		if (status != STATUS_OK) {
-			vector_chunk_release(chunk);
-			return status;
-		}
-		if (s->vector_cache)
+		status = read_chunk(reader, number, version, &chunk, err);
+		if (status == STATUS_OK && s->vector_cache)
 			vector_cache_put(s->vector_cache, chunk);
 	}
-	*ret = chunk;
-	return STATUS_OK;
+	if (status == STATUS_OK)
+		*ret = chunk;
+	return status;
 }

@@ -15,8 +15,6 @@ struct store_reader;
 
 enum { VECTORS_A_CHUNK = 1024 };
 
-size_t vector_chunk_bytes(const struct store *store);
-
 /* What a chunk holds: its rows' numbers, then their vectors. */
 static inline const int64_t *vector_chunk_rows(const struct vector_chunk *chunk)
 {
@@ -35,6 +33,9 @@ static inline const float *vector_chunk_floats(const struct vector_chunk *chunk)
 enum status vectors_set(struct store *store, int64_t rid, struct bytes vector,
 			struct error *err) MUST_CHECK;
 enum status vectors_remove(struct store *store, int64_t rid, struct error *err) MUST_CHECK;
+
+/* All of them. */
+enum status vectors_clear(struct store *store, struct error *err) MUST_CHECK;
 
 /* A chunk as the reader sees it, from the cache if it is there; release it. */
 enum status vectors_chunk(struct store_reader *reader, int64_t number, int64_t version,

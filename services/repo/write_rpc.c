@@ -315,6 +315,7 @@ void write_init(struct write *w, struct repo *repo, struct collection *c, void *
 		.repo = repo, .collection = c, .call = call, .arena = rpc_arena(call)};
 	w->store.now_us = clock_unix_us();
 	w->store.schema_version = *c->message_name ? c->schema_version : 0;
+	w->store.vector_generation = c->vector_generation;
 }
 
 void write_release(struct write *w)

@@ -29,7 +29,8 @@ static void restore_shape(struct store *s)
 {
 	struct error err;
 
-	if (s->shape_changed && read_shape(s, &err) != STATUS_OK &&
+	if (s->shape_changed &&
+	    (read_shape(s, &err) != STATUS_OK || read_settings(s, &err) != STATUS_OK) &&
 	    s->broken.status == STATUS_OK)
 		s->broken = err;
 }
@@ -269,6 +270,12 @@ static enum status check_write(struct store *s, const struct store_write *w,
 	return status;
 }
 
+/* It was under way while vectors were changed. */
+static bool has_other_vector(const struct store *s, const struct store_write *w)
+{
+	return w->schema_version && w->vector_generation != s->vector_generation;
+}
+
 /* The message, and all that is made of it. */
 static enum status put_message(struct store *s, struct store_write *w, struct current *current,
 			       struct error *err)
@@ -287,7 +294,8 @@ static enum status put_message(struct store *s, struct store_write *w, struct cu
 	if (status == STATUS_OK)
 		status = index_text(s, current->rid, err);
 	if (status == STATUS_OK)
-		status = vectors_set(s, current->rid, w->vector, err);
+		status = has_other_vector(s, w) ? vectors_remove(s, current->rid, err)
+						: vectors_set(s, current->rid, w->vector, err);
 	return status;
 }
 
@@ -305,7 +313,8 @@ static enum status put(struct store *s, struct store_write *w, struct error *err
 		status = touch_record(s, w, current.rid, err);
 	else
 		status = put_message(s, w, &current, err);
-	if (status == STATUS_OK && w->schema_version && w->schema_version != s->schema_version)
+	if (status == STATUS_OK && w->schema_version &&
+	    (w->schema_version != s->schema_version || has_other_vector(s, w)))
 		status = run_on_row(s, "INSERT OR IGNORE INTO stale_docs VALUES (?)",
 				    current.rid, err);
 	if (status == STATUS_OK)
