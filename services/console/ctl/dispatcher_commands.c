@@ -1,4 +1,5 @@
 #include <jansson.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,13 +227,33 @@ static int run_explain(struct session *s, const struct arguments *args)
 
 enum { LOG_LIMIT = 20 };
 
+/* The flag's value, at least 0 and at most @max; @otherwise without it. */
+static enum status number_of(const struct arguments *args, const char *flag, int64_t max,
+			     int64_t otherwise, int64_t *ret, struct error *err)
+{
+	const char *text = arguments_value(args, flag);
+	char *end;
+	long long value;
+
+	if (!text) {
+		*ret = otherwise;
+		return STATUS_OK;
+	}
+	value = strtoll(text, &end, 10);
+	if (end == text || *end || value < 0 || value > max)
+		return error_field(err, flag, "'%s' is not a number from 0 to %lld", text,
+				   (long long)max);
+	*ret = value;
+	return STATUS_OK;
+}
+
 /* List's filter for what the flags of `dispatch log` say. */
-static json_t *log_filter(const struct session *s, const struct arguments *args)
+static json_t *log_filter(const struct session *s, const struct arguments *args,
+			  int64_t slower_than_ms)
 {
 	const char *method = arguments_value(args, "method"),
 		   *slash = method ? strchr(method, '/') : NULL,
-		   *peer = arguments_value(args, "peer"), *code = arguments_value(args, "code"),
-		   *slower = arguments_value(args, "slower-than");
+		   *peer = arguments_value(args, "peer"), *code = arguments_value(args, "code");
 	json_t *f = json_object();
 
 	if (!arguments_has(args, "everywhere"))
@@ -246,10 +267,10 @@ static json_t *log_filter(const struct session *s, const struct arguments *args)
 		json_object_set_new(f, "target_collector_id", json_string(peer));
 	if (code)
 		json_object_set_new(f, "result_status.code", json_string(code));
-	if (slower)
+	if (slower_than_ms >= 0)
 		json_object_set_new(
 			f, "duration_us",
-			json_pack("{s:I}", "gt", (json_int_t)strtoll(slower, NULL, 10) * 1000));
+			json_pack("{s:I}", "gt", (json_int_t)slower_than_ms * 1000));
 	return f;
 }
 
@@ -278,16 +299,18 @@ static void print_log(const json_t *all)
 
 static int run_log(struct session *s, const struct arguments *args)
 {
-	const char *limit = arguments_value(args, "limit");
+	int64_t limit, slower_than_ms;
 	json_t *all;
 	struct error err;
 
+	if (number_of(args, "limit", INT32_MAX, LOG_LIMIT, &limit, &err) != STATUS_OK ||
+	    number_of(args, "slower-than", INT32_MAX, -1, &slower_than_ms, &err) != STATUS_OK)
+		return session_fail(&err);
 	if (paging_collect(s, "/collector.CollectionService/List",
 			   json_pack("{s:s, s:s, s:o, s:s}", "namespace", "system",
 				     "collectionName", "dispatches", "filter",
-				     log_filter(s, args), "orderBy", "id desc"),
-			   "items", limit ? strtoul(limit, NULL, 10) : LOG_LIMIT, &all,
-			   &err) != STATUS_OK)
+				     log_filter(s, args, slower_than_ms), "orderBy", "id desc"),
+			   "items", (size_t)limit, &all, &err) != STATUS_OK)
 		return session_fail(&err);
 	if (s->output == OUTPUT_JSON)
 		output_json(all);
