@@ -509,6 +509,7 @@ TEST_PROGRAMS := \
 	tests/bench/pool_bench.c \
 	tests/bench/raw_sqlite.c \
 	tests/bench/reflect.c \
+	tests/bench/streams.c \
 	tests/compat/findings.c \
 	tests/conformance/testee.c \
 	tests/link/linker.c \
@@ -691,6 +692,7 @@ $(TEST_PROGRAM_BIN): $(BIN)/%: $(OBJ)/%.o $(COMMON_LIBS)
 $(BIN)/tests/bench/reflect: $(OBJ)/tests/support/types.o $(CPP_ORACLE)
 $(BIN)/tests/bench/reflect: LDLIBS += -lprotobuf -lstdc++
 $(BIN)/tests/bench/raw_sqlite: $(OBJ)/services/repo/text_store.o $(OBJ)/services/repo/labels_store.o
+$(BIN)/tests/bench/streams: $(OBJ)/tests/support/echo_service.o
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
 # gRPC of others, at both ends: grpc-go as Debian packages it. Never instrumented.
@@ -853,6 +855,12 @@ test-model: export MODEL_STEPS := $(or $(MODEL_STEPS),50000)
 test-model: export COLLECTOR_FILE_TIMEOUT_S := 7200
 test-model: all $(PY)/stamp
 	$(Q)$(PYTHON) tests/daemon/run.py repo_model
+
+.PHONY: test-history
+test-history: ## a thousand calls a second, all of them in the history (HISTORY_SECONDS=20)
+test-history: export HISTORY_SECONDS := $(or $(HISTORY_SECONDS),20)
+test-history: all $(PY)/stamp $(TEST_PROGRAM_BIN)
+	$(Q)$(PYTHON) tests/daemon/run.py history:a_second
 
 .PHONY: test-mesh
 test-mesh: ## five collectors on machines of their own: cut off, killed, moved, slowed (MESH_ROUNDS=10)

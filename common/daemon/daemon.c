@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -85,7 +86,7 @@ static const struct daemon_option common_options[] = {
 	 COMMON(max_message_bytes), "the largest message that is taken"},
 	{"memory-quota-bytes", DAEMON_OPTION_INT, "268435456", 1 << 20, INT64_C(1) << 40,
 	 COMMON(memory_quota_bytes), "for all messages under way"},
-	{"max-calls", DAEMON_OPTION_INT, "10000", 1, 1000000, COMMON(max_calls),
+	{"max-calls", DAEMON_OPTION_INT, "20000", 1, 1000000, COMMON(max_calls),
 	 "calls at once; more are refused"},
 	{"pool-threads", DAEMON_OPTION_INT, "4", 1, 256, COMMON(pool_threads),
 	 "threads for work that blocks"},
@@ -410,6 +411,22 @@ static void default_listen(struct daemon *d)
 		d->config.listen = d->config.addresses[d->spec->name];
 }
 
+/*
+ * A connection is a file. What is usual, 1,024, is a limit for programs that use
+ * select(2); who runs this one says more by the hard limit.
+ */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		log_warn("the limit of open files cannot be raised: there may be fewer "
+			 "connections");
+}
+
 static int configured(struct daemon *d, const struct option_set *sets,
 		      enum options_request request)
 {
@@ -436,6 +453,7 @@ static int configured(struct daemon *d, const struct option_set *sets,
 		return EXIT_SUCCESS;
 	}
 	log_init(daemon_name_text(d->spec->name), level);
+	raise_file_limit();
 	return run(d);
 }
 

@@ -26,7 +26,8 @@ enum {
 	DEFAULT_MESSAGE_BYTES = 16 << 20,
 	DEFAULT_UNPACKED_BYTES = 64 << 20,
 	DEFAULT_QUOTA_BYTES = 256 << 20,
-	DEFAULT_MAX_CALLS = 10000,
+	DEFAULT_MAX_CALLS = 20000,
+	FEW_CALLS = 1000,
 	DEFAULT_DEADLINE_MS = 60000,
 	DEFAULT_STALL_MS = 20000,
 	MAX_METADATA_BYTES = 16 << 10,
@@ -71,13 +72,19 @@ static grpc_arg int_arg(const char *key, int value)
 	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
 }
 
+/* Of one connection: whatever it holds open, there is room for others. */
+static unsigned max_streams(const struct rpc_server_options *o)
+{
+	return o->max_calls < FEW_CALLS ? o->max_calls : o->max_calls / 2;
+}
+
 static grpc_server *make_core(const struct rpc_server_options *o, grpc_resource_quota *quota)
 {
 	int max_message =
 		o->max_message_bytes > INT32_MAX ? INT32_MAX : (int)o->max_message_bytes;
 	grpc_arg args[] = {
 		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message),
-		int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)o->max_calls),
+		int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)max_streams(o)),
 		int_arg(GRPC_ARG_MAX_METADATA_SIZE, MAX_METADATA_BYTES),
 		/* On by default, and then two daemons share a port. */
 		int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),

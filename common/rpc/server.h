@@ -35,7 +35,7 @@ struct rpc_server_options {
 	size_t max_message_bytes;  /* inbound, each message; 0: 16 MiB */
 	size_t max_unpacked_bytes; /* one call's arena for its request; 0: 64 MiB */
 	size_t memory_quota_bytes; /* gRPC's buffers together; 0: 256 MiB */
-	unsigned max_calls;        /* live at once; past it RESOURCE_EXHAUSTED; 0: 10,000 */
+	unsigned max_calls;        /* live at once; past it RESOURCE_EXHAUSTED; 0: 20,000 */
 	int default_deadline_ms;   /* of unary calls that bring none; 0: 60,000 */
 	int stall_ms; /* a stream ends whose client takes nothing for so long; 0: 20,000 */
 	const char *daemon_key; /* shared by this collector's daemons; NULL: believe nobody */

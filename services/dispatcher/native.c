@@ -207,6 +207,16 @@ static void collect_unary(void *arg)
 		rpc_collect(n->call, run_on_pool, n);
 }
 
+static void look_again(void *arg);
+
+/* The call's thread must not wait for @work, which does. */
+static void submit(struct native_call *n, void (*work)(void *arg))
+{
+	if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), work, n))
+		rpc_fail(n->call, STATUS_RESOURCE_EXHAUSTED,
+			 "too many calls wait to be routed");
+}
+
 /* That is looked up for the first time; this thread must not wait. */
 static void wait_for_name(struct native_call *n)
 {
@@ -223,7 +233,7 @@ static void wait_for_name(struct native_call *n)
  */
 static void forward_to_handler(struct native_call *n)
 {
-	bool wrapped = !wrappers_are_none(n->d->wrappers, n->ns);
+	const bool wrapped = !wrappers_are_none(n->d->wrappers, n->ns);
 
 	if (handler_kind(n->handler) == HANDLER_BACKEND && !wrapped) {
 		if (rpc_channel_is_settled(handler_channel(n->handler)))
@@ -235,10 +245,8 @@ static void forward_to_handler(struct native_call *n)
 	handlers_done(n->handler);
 	if (!wrapped)
 		rpc_collect(n->call, run_on_pool, n);
-	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), collect_unary,
-				  n))
-		rpc_fail(n->call, STATUS_RESOURCE_EXHAUSTED,
-			 "too many calls wait to be routed");
+	else
+		submit(n, wrappers_are_known(n->d->wrappers) ? collect_unary : look_again);
 }
 
 static bool take_handler(struct native_call *n)
@@ -248,6 +256,21 @@ static bool take_handler(struct native_call *n)
 
 	n->handler = handlers_take(n->d->handlers, &wanted);
 	return n->handler != NULL;
+}
+
+/* Just started: whether the namespace has a wrapper was not known. */
+static void look_again(void *arg)
+{
+	struct native_call *n = arg;
+
+	bindings_refresh(n->d->bindings);
+	if (!wrappers_are_known(n->d->wrappers))
+		fail(n, STATUS_UNAVAILABLE,
+		     "the repo cannot be asked whether the namespace has a Serve wrapper");
+	else if (take_handler(n))
+		forward_to_handler(n);
+	else
+		fail(n, STATUS_UNAVAILABLE, "its handler is gone");
 }
 
 static bool is_elsewhere(const struct native_call *n)
@@ -375,8 +398,8 @@ static void route(void *arg, struct rpc_call *call)
 		typed_serve(d->typed, call, &collection, n->method);
 	else if (!is_elsewhere(n) && take_handler(n))
 		forward_to_handler(n);
-	else if (!rpc_pool_submit(rpc_server_pool(daemon_server(d->daemon)), look_into, n))
-		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
+	else
+		submit(n, look_into);
 }
 
 struct native *native_new(struct dispatcher *d)

@@ -1,11 +1,13 @@
 """What one dispatcher binds, the others of the repo go by at once."""
 
+import grpc
 from collector_testing import (
     Backend, Code, daemon_pb2, dispatcher_pb2 as dp, eventually, protos)
 from mesh import MeshTest
 
 SERVICE = "shop.v1.OrderService"
 CHARGE = "/%s/Charge" % SERVICE
+FOLLOW = "/%s/Follow" % SERVICE
 
 
 class Bindings(MeshTest):
@@ -51,6 +53,20 @@ class Bindings(MeshTest):
             eventually(lambda: not self.handlers(there), "it is gone there")
             with self.assertRpcError(Code.UNAVAILABLE):
                 there.unary(CHARGE, b"")
+
+    def test_a_stream_right_after_a_start(self):
+        """It is not known yet whether the namespace has a wrapper: that is asked, not guessed."""
+        def follow(request, context):
+            yield self.Reply(receipt="followed").SerializeToString()
+
+        backend = Backend({FOLLOW: grpc.unary_stream_rpc_method_handler(follow)})
+        self.addCleanup(backend.stop)
+        for _ in range(5):
+            self.restart("dispatcher")
+            server = self.front.register_handler(SERVICE, backend.address, method_name="Follow")
+            answers = list(self.front.channel.unary_stream(FOLLOW)(b"", timeout=30))
+            self.assertEqual([self.Reply.FromString(a).receipt for a in answers], ["followed"])
+            self.unbind(self.front, server)
 
     def test_the_repo_was_away(self):
         second = self.start_collector("second", "default")

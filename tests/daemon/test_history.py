@@ -1,16 +1,25 @@
 """The history of calls: what is kept, for how long, and what it tells."""
 
 import os
+import subprocess
+import tempfile
+import time
 from concurrent import futures
 
+import grpc
 from collector_testing import (
     CollectorTest, collection_server_pb2 as records, common_pb2, daemon_pb2,
     dispatcher_pb2 as dp, eventually, protos)
+from daemons import BIN_DIR
 from google.protobuf import wrappers_pb2
 from mesh import MeshTest
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SMALL = 60
+RATE = 950
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+ECHO = "/echo.v1.EchoService/Unary"
+DISPATCH = "/collector.CollectiveDispatcher/Dispatch"
 
 
 def text(value):
@@ -81,6 +90,139 @@ class Kept(MeshTest):
         self.cluster["repo"].start()
         self.wait_back("repo")
         eventually(lambda: len(self.dispatches("later")) == 21, "all are recorded")
+
+
+class Sustained(MeshTest):
+    """HISTORY_SECONDS (3): for how long."""
+
+    seconds = float(os.environ.get("HISTORY_SECONDS", "3"))
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        types = protos.Types(protos.compile_files(
+            ["tests/support/echo.proto"], include=os.path.abspath(ROOT)))
+        cls.front.register(types)
+        cls.backend = subprocess.Popen([os.path.join(BIN_DIR, "tests", "bench", "echo_server")],
+                                       stdout=subprocess.PIPE, encoding="ascii")
+        cls.addClassCleanup(cls._end_backend)
+        cls.front.register_handler(
+            "echo.v1.EchoService", "127.0.0.1:" + cls.backend.stdout.readline().split()[1],
+            method_name="Unary")
+        cls.front.unary(ECHO, b"\x0a\x01x")
+        eventually(lambda: cls.front.records.Describe(records.DescribeRequest(
+            namespace="system", collection_name="dispatches")), "there is a history")
+
+    @classmethod
+    def _end_backend(cls):
+        cls.backend.kill()
+        cls.backend.wait()
+        cls.backend.stdout.close()
+
+    def numbers(self):
+        numbers = self.front.daemon.GetStats(daemon_pb2.GetStatsRequest()).numbers
+        return {n: numbers["history_" + n] for n in ("written", "sampled", "dropped")}
+
+    def settled(self):
+        """The numbers when every call so far is in one of them."""
+        def told():
+            numbers = self.numbers()
+            return sum(numbers.values()) == self.calls(ECHO, DISPATCH) and numbers
+
+        return eventually(told, "every call is written, sampled or dropped")
+
+    def since(self, before):
+        now = self.settled()
+        return {name: now[name] - before[name] for name in now}
+
+    def recorded(self):
+        """How many records there are, and how many calls they stand for."""
+        request = records.ListRequest(
+            namespace="system", collection_name="dispatches", page_size=1000)
+        request.filter.update({"method_name": "Unary"})
+        count = calls = 0
+        while True:
+            page = self.front.records.List(request)
+            for item in page.items:
+                count += 1
+                calls += 1 + protos.unpack(item, dp.Dispatch).stands_for
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return count, calls
+
+    def calls(self, *methods):
+        """How many the dispatcher has served."""
+        stats = self.front.daemon.GetStats(daemon_pb2.GetStatsRequest())
+        return sum(m.calls for m in stats.methods if m.method in methods)
+
+    def test_a_thousand_a_second_are_all_recorded(self):
+        before, was = self.settled(), self.recorded()
+        call = self.front.channel.unary_unary(ECHO)
+        count, start, under_way = int(RATE * self.seconds), time.monotonic(), []
+        for i in range(count):
+            ahead = start + i / RATE - time.monotonic()
+            if ahead > 0:
+                time.sleep(ahead)  # this is what is tested: a rate
+            under_way.append(call.future(b"\x0a\x01x", timeout=60))
+        for future in under_way:
+            future.result()
+        self.assertEqual(self.since(before), {"written": count, "sampled": 0, "dropped": 0})
+        self.assertEqual(self.recorded(), (was[0] + count, was[1] + count))
+
+    def test_above_that_each_is_counted(self):
+        before, was, calls = self.settled(), self.recorded(), self.calls(ECHO)
+        with tempfile.NamedTemporaryFile() as request:
+            request.write(b"\x0a\x01x")
+            request.flush()
+            subprocess.run(
+                [os.path.join(BIN_DIR, "tests", "bench", "load"), "-t", self.front.address,
+                 "-m", ECHO, "-f", request.name, "-c", "16", "-d", "2"],
+                check=True, stdout=subprocess.DEVNULL, timeout=60)
+        made, told = self.calls(ECHO) - calls, self.since(before)
+        self.assertEqual(sum(told.values()), made)
+        self.assertEqual(told["dropped"], 0)
+        count, stands_for = self.recorded()
+        self.assertEqual(count - was[0], told["written"])
+        # The last ones that were left out wait for one that stands for them.
+        left_out = made - (stands_for - was[1])
+        self.assertGreaterEqual(left_out, 0)
+        self.assertLess(left_out, made * 0.1 + 100)
+        if made > 3 * 1100 * 2:  # else this machine is slower than the limit
+            self.assertGreater(told["sampled"], 0)
+
+    def test_killed_at_any_moment_it_is_searched_as_before(self):
+        """By method, peer, code and latency."""
+        for _ in range(5):
+            self.front.unary(ECHO, b"\x0a\x01x")
+        for _ in range(3):
+            try:
+                self.front.dispatch("no.Such", "Method", text("x"), "searched")
+            except grpc.RpcError:
+                pass
+
+        def find(**filters):
+            request = records.ListRequest(
+                namespace="system", collection_name="dispatches", page_size=1000)
+            request.filter.update(filters)
+            return [protos.unpack(i, dp.Dispatch) for i in self.front.records.List(request).items]
+
+        searches = (
+            {"method_name": "Method", "namespace": "searched"},
+            {"service.service_name": "no.Such"},
+            {"result_status.code": "NOT_FOUND"},
+            {"namespace": "searched", "duration_us": {"ge": 0}},
+            {"namespace": "searched", "duration_us": {"lt": 60000000}},
+        )
+        eventually(lambda: len(find(**searches[0])) == 3, "they are recorded")
+        eventually(lambda: len(find(target_collector_id=self.me, method_name="Unary")) >= 5,
+                   "those too")
+        before = [[d.id for d in find(**s)] for s in searches]
+        for found in before:
+            self.assertEqual(len(found), 3)
+        self.assertEqual(find(namespace="searched", duration_us={"gt": 60000000}), [])
+        for daemon in ("dispatcher", "repo", "registry"):
+            self.restart(daemon)
+        self.assertEqual([[d.id for d in find(**s)] for s in searches], before)
 
 
 class Limited(CollectorTest):
