@@ -329,8 +329,9 @@ class Streams(Attached):
 
     def test_a_stream_that_dies_fails_its_calls(self):
         stream = self.stream((SERVICE, "Charge"), max_in_flight=1)
-        sent, waiting = self.charge_soon(), self.charge_soon("2")
+        sent = self.charge_soon()
         stream.next_call()
+        waiting = self.charge_soon("2")
         stream.cut()
         # It may have been done: that is what the handler is blamed for.
         answer = sent.result()
