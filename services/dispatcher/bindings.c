@@ -46,7 +46,8 @@ struct bindings {
 	pthread_mutex_t mu;      /* all below */
 	uint64_t loaded_ns;      /* when the tables were last loaded; 0: never */
 	unsigned changes;        /* made in the tables by this process */
-	bool queued;             /* a load waits for a pool thread */
+	bool queued;             /* a load waits for a pool thread, or is on one */
+	pthread_cond_t idle;     /* it is not */
 	bool is_behind;          /* something changed, and could not be loaded */
 };
 
@@ -68,6 +69,7 @@ struct bindings *bindings_new(struct dispatcher *d)
 	b->repo = daemon_channel(d->daemon, DAEMON_REPO);
 	pthread_mutex_init(&b->loading, NULL);
 	pthread_mutex_init(&b->mu, NULL);
+	pthread_cond_init(&b->idle, NULL);
 	return b;
 }
 
@@ -77,6 +79,11 @@ void bindings_free(struct bindings *b)
 		return;
 	for (int i = 0; i < TABLES; i++)
 		repo_follower_stop(b->followed[i].follower);
+	pthread_mutex_lock(&b->mu);
+	while (b->queued)
+		pthread_cond_wait(&b->idle, &b->mu);
+	pthread_mutex_unlock(&b->mu);
+	pthread_cond_destroy(&b->idle);
 	pthread_mutex_destroy(&b->loading);
 	pthread_mutex_destroy(&b->mu);
 	free(b);
@@ -284,6 +291,7 @@ static void load_on_pool(void *arg)
 	pthread_mutex_unlock(&b->loading);
 	pthread_mutex_lock(&b->mu);
 	b->queued = false;
+	pthread_cond_signal(&b->idle);
 	pthread_mutex_unlock(&b->mu);
 }
 

@@ -1,5 +1,7 @@
 """What one dispatcher binds, the others of the repo go by at once."""
 
+import signal
+
 import grpc
 from collector_testing import (
     Backend, Code, daemon_pb2, dispatcher_pb2 as dp, eventually, protos)
@@ -67,6 +69,20 @@ class Bindings(MeshTest):
             answers = list(self.front.channel.unary_stream(FOLLOW)(b"", timeout=30))
             self.assertEqual([self.Reply.FromString(a).receipt for a in answers], ["followed"])
             self.unbind(self.front, server)
+
+    def test_stopped_while_the_repo_says_nothing(self):
+        """What waits for it has ended before what it uses is freed."""
+        dispatcher, repo = self.cluster["dispatcher"], self.cluster["repo"]
+        dispatcher.kill()
+        repo.process.send_signal(signal.SIGSTOP)
+        try:
+            dispatcher.start()
+            self.client("dispatcher").wait_serving()
+            self.assertEqual(dispatcher.stop(), 0)
+        finally:
+            repo.process.send_signal(signal.SIGCONT)
+        dispatcher.start()
+        self.wait_back("dispatcher")
 
     def test_the_repo_was_away(self):
         second = self.start_collector("second", "default")
