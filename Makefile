@@ -220,7 +220,8 @@ RPC_SRC := \
 	common/rpc/stats.c \
 	common/rpc/status_code.c \
 	common/rpc/stream.c \
-	common/rpc/unary.c
+	common/rpc/unary.c \
+	common/rpc/wait.c
 
 DAEMON_SRC := \
 	common/daemon/daemon.c \

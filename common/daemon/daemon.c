@@ -249,6 +249,7 @@ static void make_server(struct daemon *d)
 		.name = name,
 		.daemon_key = d->key,
 		.max_message_bytes = (size_t)c->max_message_bytes,
+		.server = d->server,
 	});
 	d->numbers = numbers_new(name, d->server);
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/inbound.h"
 #include "common/rpc/outbound.h"
 
 enum { DEFAULT_MESSAGE_BYTES = 16 << 20, DEFAULT_UNPACKED_BYTES = 64 << 20 };
@@ -21,7 +22,8 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
 		client->options.max_unpacked_bytes = DEFAULT_UNPACKED_BYTES;
 	pthread_mutex_init(&client->mutex, NULL);
 	pthread_cond_init(&client->no_lookups, NULL);
-	client->loop = rpc_loop_new(NULL, NULL);
+	client->loop =
+		options->server ? rpc_loop_ref(options->server->loops[0].loop) : rpc_loop_new();
 	return client;
 }
 

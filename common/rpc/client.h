@@ -1,5 +1,5 @@
 /*
- * Outbound calls: a client owns a loop thread and a cache of channels. Calls
+ * Outbound calls: a client has a loop thread and a cache of channels. Calls
  * are made with protobuf-c messages or with raw bytes, synchronously on the
  * caller's thread or with a callback on the loop thread. Thread-safe.
  */
@@ -31,6 +31,8 @@ struct rpc_client_options {
 	size_t max_message_bytes;  /* inbound; 0: 16 MiB */
 	size_t max_unpacked_bytes; /* 0: 64 MiB */
 	bool no_compression;       /* of what comes in: small messages may become huge by it */
+	struct rpc_server
+		*server; /* whose loop is used, of which it has a share; NULL: its own */
 };
 
 struct rpc_client *rpc_client_new(const struct rpc_client_options *options);

@@ -3,12 +3,14 @@
 #include <grpc/support/time.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/rpc/wait.h"
 
 enum {
 	TICK_MS = 1000,
@@ -16,10 +18,12 @@ enum {
 };
 
 struct rpc_loop {
+	atomic_uint refs;
 	grpc_completion_queue *queue;
+	pthread_t thread;
+	pthread_mutex_t mutex; /* held while it ticks; guards what follows */
 	void (*tick)(void *arg);
 	void *arg;
-	pthread_t thread;
 };
 
 static _Thread_local bool on_loop;
@@ -33,6 +37,14 @@ static gpr_timespec in_ms(int ms)
 {
 	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 			    gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
+static void run_tick(struct rpc_loop *loop)
+{
+	pthread_mutex_lock(&loop->mutex);
+	if (loop->tick)
+		loop->tick(loop->arg);
+	pthread_mutex_unlock(&loop->mutex);
 }
 
 static void *loop_run(void *arg)
@@ -53,20 +65,19 @@ static void *loop_run(void *arg)
 			    gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), next_tick) < 0)
 				continue;
 		}
-		if (loop->tick)
-			loop->tick(loop->arg);
+		run_tick(loop);
 		next_tick = in_ms(TICK_MS);
 	}
 }
 
-struct rpc_loop *rpc_loop_new(void (*tick)(void *arg), void *arg)
+struct rpc_loop *rpc_loop_new(void)
 {
 	struct rpc_loop *loop = xcalloc(1, sizeof(*loop));
 	sigset_t all, old;
 
 	loop->queue = grpc_completion_queue_create_for_next(NULL);
-	loop->tick = tick;
-	loop->arg = arg;
+	atomic_init(&loop->refs, 1);
+	pthread_mutex_init(&loop->mutex, NULL);
 	/* Signals belong to the daemon's event thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -76,19 +87,23 @@ struct rpc_loop *rpc_loop_new(void (*tick)(void *arg), void *arg)
 	return loop;
 }
 
+struct rpc_loop *rpc_loop_ref(struct rpc_loop *loop)
+{
+	atomic_fetch_add(&loop->refs, 1);
+	return loop;
+}
+
 grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop)
 {
 	return loop->queue;
 }
 
-void rpc_loop_free(struct rpc_loop *loop)
+void rpc_loop_set_tick(struct rpc_loop *loop, void (*tick)(void *arg), void *arg)
 {
-	if (!loop)
-		return;
-	grpc_completion_queue_shutdown(loop->queue);
-	pthread_join(loop->thread, NULL);
-	grpc_completion_queue_destroy(loop->queue);
-	free(loop);
+	pthread_mutex_lock(&loop->mutex);
+	loop->tick = tick;
+	loop->arg = arg;
+	pthread_mutex_unlock(&loop->mutex);
 }
 
 /*
@@ -111,6 +126,38 @@ void rpc_alarm(grpc_completion_queue *queue, int delay_ms,
 	grpc_channel_watch_connectivity_state(alarm_channel, GRPC_CHANNEL_TRANSIENT_FAILURE,
 					      in_ms(delay_ms), queue, tag);
 }
+
+/* --------------------------------------------------------------------- its end */
+
+static void run_what_is_queued(struct rpc_loop *loop)
+{
+	struct rpc_wait last;
+
+	rpc_wait_init(&last);
+	rpc_alarm(loop->queue, 0, rpc_wait_begin(&last));
+	(void)rpc_wait_end(&last);
+	rpc_wait_release(&last);
+}
+
+static void end(struct rpc_loop *loop)
+{
+	grpc_completion_queue_shutdown(loop->queue);
+	pthread_join(loop->thread, NULL);
+	grpc_completion_queue_destroy(loop->queue);
+	pthread_mutex_destroy(&loop->mutex);
+	free(loop);
+}
+
+void rpc_loop_free(struct rpc_loop *loop)
+{
+	if (!loop)
+		return;
+	run_what_is_queued(loop);
+	if (atomic_fetch_sub(&loop->refs, 1) == 1)
+		end(loop);
+}
+
+/* --------------------------------------------------------------------- batches */
 
 void rpc_batch(grpc_call *call, const grpc_op *ops, size_t count,
 	       struct grpc_completion_queue_functor *tag)

@@ -24,11 +24,23 @@ static inline struct grpc_completion_queue_functor rpc_tag(rpc_tag_run *run)
 
 struct rpc_loop;
 
-/* @tick (may be NULL) runs on the loop's thread about once a second. */
-struct rpc_loop *rpc_loop_new(void (*tick)(void *arg), void *arg);
+/*
+ * Counted, since a server's loop may be its process's client's too. gRPC lets one
+ * thread of a process poll at a time and hands that role to another whenever it
+ * has found something: with one loop there is nobody to hand it to, and so no
+ * switch of threads for each packet that comes in.
+ */
+struct rpc_loop *rpc_loop_new(void);
+struct rpc_loop *rpc_loop_ref(struct rpc_loop *loop);
 grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop);
 
-/* Shut the queue down, run what is on it, join the thread. */
+/* @tick runs on the loop's thread about once a second. NULL: no more, once this returns. */
+void rpc_loop_set_tick(struct rpc_loop *loop, void (*tick)(void *arg), void *arg);
+
+/*
+ * Let go of the loop, not on its thread: what is on the queue now has run when this
+ * returns. The last one to do so ends it.
+ */
 void rpc_loop_free(struct rpc_loop *loop);
 
 /* Does the calling thread belong to a loop? Then it must not wait. */

@@ -9,6 +9,7 @@
 #include "common/rpc/details.h"
 #include "common/rpc/inbound.h"
 #include "common/rpc/payload.h"
+#include "common/rpc/wait.h"
 
 enum {
 	DEFAULT_TIMEOUT_MS = 30000,
@@ -89,13 +90,17 @@ void outbound_release(struct outbound *o)
 	rpc_channel_unref(o->channel);
 }
 
-void outbound_create(struct outbound *o, const char *path, grpc_completion_queue *queue,
-		     void *parent)
+grpc_completion_queue *outbound_queue(const struct outbound *o)
+{
+	return rpc_loop_queue(o->channel->client->loop);
+}
+
+void outbound_create(struct outbound *o, const char *path, void *parent)
 {
 	grpc_slice method = grpc_slice_from_copied_string(path);
 	grpc_call *parent_core = parent ? ((struct rpc_call *)parent)->core : NULL;
 
-	o->core = rpc_channel_call(o->channel, parent_core, queue, method,
+	o->core = rpc_channel_call(o->channel, parent_core, outbound_queue(o), method,
 				   core_time(o->deadline_ns));
 	grpc_slice_unref(method);
 }
@@ -177,10 +182,10 @@ static uint64_t slice_end(uint64_t deadline_ns)
 	return end < deadline_ns ? end : deadline_ns;
 }
 
-void outbound_watch(const struct outbound *o, grpc_connectivity_state state,
-		    grpc_completion_queue *queue, void *tag)
+void outbound_watch(const struct outbound *o, grpc_connectivity_state state, void *tag)
 {
-	rpc_channel_watch(o->channel, state, core_time(slice_end(o->deadline_ns)), queue, tag);
+	rpc_channel_watch(o->channel, state, core_time(slice_end(o->deadline_ns)),
+			  outbound_queue(o), tag);
 }
 
 enum status outbound_not_connected(const struct outbound *o, struct error *err)
@@ -194,51 +199,17 @@ enum status outbound_not_connected(const struct outbound *o, struct error *err)
 
 /* ------------------------------------------------- on the caller's own thread */
 
-static pthread_key_t pluck_key;
-static pthread_once_t pluck_once = PTHREAD_ONCE_INIT;
-
-static void pluck_drop(void *value)
+static void await_change(const struct outbound *o, grpc_connectivity_state state)
 {
-	grpc_completion_queue *queue = value;
+	struct rpc_wait change;
 
-	grpc_completion_queue_shutdown(queue);
-	while (grpc_completion_queue_pluck(queue, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-					   NULL)
-		       .type != GRPC_QUEUE_SHUTDOWN)
-		;
-	grpc_completion_queue_destroy(queue);
-	grpc_shutdown();
+	rpc_wait_init(&change);
+	outbound_watch(o, state, rpc_wait_begin(&change));
+	(void)rpc_wait_end(&change); /* the state is looked at anew */
+	rpc_wait_release(&change);
 }
 
-static void pluck_init(void)
-{
-	if (pthread_key_create(&pluck_key, pluck_drop))
-		abort();
-}
-
-grpc_completion_queue *outbound_queue(void)
-{
-	grpc_completion_queue *queue;
-
-	pthread_once(&pluck_once, pluck_init);
-	queue = pthread_getspecific(pluck_key);
-	if (!queue) {
-		grpc_init();
-		queue = grpc_completion_queue_create_for_pluck(NULL);
-		pthread_setspecific(pluck_key, queue);
-	}
-	return queue;
-}
-
-bool outbound_pluck(grpc_completion_queue *queue, void *tag)
-{
-	return grpc_completion_queue_pluck(queue, tag, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-					   NULL)
-		.success;
-}
-
-bool outbound_connect(struct outbound *o, grpc_completion_queue *queue,
-		      const struct rpc_options *options)
+bool outbound_connect(struct outbound *o, const struct rpc_options *options)
 {
 	grpc_connectivity_state state;
 
@@ -249,7 +220,6 @@ bool outbound_connect(struct outbound *o, grpc_completion_queue *queue,
 		if (r == OUTBOUND_NEVER || clock_monotonic_ns() >= o->deadline_ns ||
 		    (options && options->parent && rpc_is_cancelled(options->parent)))
 			return false;
-		outbound_watch(o, state, queue, o);
-		(void)outbound_pluck(queue, o); /* the state is looked at anew */
+		await_change(o, state);
 	}
 }

@@ -44,9 +44,11 @@ enum status outbound_init(struct outbound *o, struct rpc_channel *channel,
 			  const struct rpc_options *options, struct error *err) MUST_CHECK;
 void outbound_release(struct outbound *o);
 
-/* Make the call, whose events go to @queue; under the caller's lock if it has one. */
-void outbound_create(struct outbound *o, const char *path, grpc_completion_queue *queue,
-		     void *parent);
+/* Of the loop that the call's events come on. */
+grpc_completion_queue *outbound_queue(const struct outbound *o);
+
+/* Make the call; under the caller's lock if it has one. */
+void outbound_create(struct outbound *o, const char *path, void *parent);
 
 /* The operations that every call has. */
 grpc_op outbound_send_headers(struct outbound *o);
@@ -65,23 +67,13 @@ enum outbound_readiness { OUTBOUND_READY, OUTBOUND_NOT_YET, OUTBOUND_NEVER };
 enum outbound_readiness outbound_readiness(const struct outbound *o,
 					   grpc_connectivity_state *ret_state);
 
-/* Post @tag to @queue when the channel leaves @state, or soon. */
-void outbound_watch(const struct outbound *o, grpc_connectivity_state state,
-		    grpc_completion_queue *queue, void *tag);
+/* Post @tag when the channel leaves @state, or soon. */
+void outbound_watch(const struct outbound *o, grpc_connectivity_state state, void *tag);
 
 /* Why it was not started. */
 enum status outbound_not_connected(const struct outbound *o, struct error *err);
 
-/* --------------------------------------------- on the caller's own thread */
-
-/* A queue of the calling thread, freed when the thread ends. */
-grpc_completion_queue *outbound_queue(void);
-
-/* Wait for @tag; false: the operations failed. */
-bool outbound_pluck(grpc_completion_queue *queue, void *tag);
-
-/* False: the channel did not become ready in time, or the parent is cancelled. */
-bool outbound_connect(struct outbound *o, grpc_completion_queue *queue,
-		      const struct rpc_options *options);
+/* Waits. False: the channel did not become ready in time, or the parent is cancelled. */
+bool outbound_connect(struct outbound *o, const struct rpc_options *options);
 
 #endif

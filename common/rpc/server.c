@@ -133,7 +133,8 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 		l->server = s;
 		pthread_mutex_init(&l->mutex, NULL);
 		rpc_posted_init(l);
-		l->loop = rpc_loop_new(tick, l);
+		l->loop = rpc_loop_new();
+		rpc_loop_set_tick(l->loop, tick, l);
 		grpc_server_register_completion_queue(s->core, rpc_loop_queue(l->loop), NULL);
 	}
 	s->fallback = (struct rpc_method){
@@ -324,6 +325,7 @@ void rpc_server_free(struct rpc_server *s)
 	rpc_pool_free(s->pool);
 	grpc_server_destroy(s->core);
 	for (unsigned i = 0; i < s->options.loops; i++) {
+		rpc_loop_set_tick(s->loops[i].loop, NULL, NULL);
 		rpc_loop_free(s->loops[i].loop);
 		pthread_mutex_destroy(&s->loops[i].mutex);
 	}

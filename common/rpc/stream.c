@@ -8,22 +8,21 @@
 #include "common/rpc/inflate.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
+#include "common/rpc/wait.h"
 
-/* The tags are the addresses of what they complete. */
 struct rpc_stream {
 	struct outbound out;
-	grpc_completion_queue *queue; /* of the thread that opened it */
-	char headers_tag, status_tag, send_tag, read_tag;
+	struct rpc_wait headers, status, sent, read;
 	bool ended;                /* the status was received */
 	grpc_byte_buffer *message; /* the latest, and its bytes */
 	grpc_slice slice;
 };
 
 /* One operation; false: it failed, as all do once the call is over. */
-static bool run(struct rpc_stream *s, grpc_op op, void *tag)
+static bool run(struct rpc_stream *s, grpc_op op, struct rpc_wait *wait)
 {
-	rpc_batch(s->out.core, &op, 1, tag);
-	return outbound_pluck(s->queue, tag);
+	rpc_batch(s->out.core, &op, 1, rpc_wait_begin(wait));
+	return rpc_wait_end(wait);
 }
 
 static void start(struct rpc_stream *s)
@@ -32,9 +31,27 @@ static void start(struct rpc_stream *s)
 	grpc_op status = outbound_receive_status(&s->out);
 
 	/* Without the headers asked for, the status would never come. */
-	rpc_batch(s->out.core, &headers, 1, (void *)&s->headers_tag);
-	rpc_batch(s->out.core, &status, 1, (void *)&s->status_tag);
-	(void)run(s, outbound_send_headers(&s->out), &s->send_tag);
+	rpc_batch(s->out.core, &headers, 1, rpc_wait_begin(&s->headers));
+	rpc_batch(s->out.core, &status, 1, rpc_wait_begin(&s->status));
+	(void)run(s, outbound_send_headers(&s->out), &s->sent);
+}
+
+static void init_waits(struct rpc_stream *s)
+{
+	rpc_wait_init(&s->headers);
+	rpc_wait_init(&s->status);
+	rpc_wait_init(&s->sent);
+	rpc_wait_init(&s->read);
+}
+
+static void release(struct rpc_stream *s)
+{
+	rpc_wait_release(&s->headers);
+	rpc_wait_release(&s->status);
+	rpc_wait_release(&s->sent);
+	rpc_wait_release(&s->read);
+	outbound_release(&s->out);
+	free(s);
 }
 
 enum status rpc_stream_open(struct rpc_channel *channel, const char *path,
@@ -44,16 +61,15 @@ enum status rpc_stream_open(struct rpc_channel *channel, const char *path,
 	struct rpc_stream *s = xcalloc(1, sizeof(*s));
 	enum status status = outbound_init(&s->out, channel, options, err);
 
-	s->queue = outbound_queue();
+	init_waits(s);
 	s->slice = grpc_empty_slice();
-	if (status == STATUS_OK && !outbound_connect(&s->out, s->queue, options))
+	if (status == STATUS_OK && !outbound_connect(&s->out, options))
 		status = outbound_not_connected(&s->out, err);
 	if (status != STATUS_OK) {
-		outbound_release(&s->out);
-		free(s);
+		release(s);
 		return status;
 	}
-	outbound_create(&s->out, path, s->queue, options ? options->parent : NULL);
+	outbound_create(&s->out, path, options ? options->parent : NULL);
 	start(s);
 	*ret_stream = s;
 	return STATUS_OK;
@@ -72,8 +88,8 @@ static void end(struct rpc_stream *s)
 {
 	if (s->ended)
 		return;
-	(void)outbound_pluck(s->queue, &s->headers_tag);
-	(void)outbound_pluck(s->queue, &s->status_tag);
+	(void)rpc_wait_end(&s->headers);
+	(void)rpc_wait_end(&s->status);
 	s->ended = true;
 }
 
@@ -85,8 +101,7 @@ void rpc_stream_free(struct rpc_stream *s)
 		grpc_call_cancel(s->out.core, NULL);
 	end(s);
 	drop_message(s);
-	outbound_release(&s->out);
-	free(s);
+	release(s);
 }
 
 void rpc_stream_cancel(struct rpc_stream *s)
@@ -101,14 +116,14 @@ bool rpc_stream_send(struct rpc_stream *s, struct bytes message)
 	bool sent;
 
 	op.data.send_message.send_message = payload;
-	sent = run(s, op, &s->send_tag);
+	sent = run(s, op, &s->sent);
 	grpc_byte_buffer_destroy(payload);
 	return sent;
 }
 
 void rpc_stream_half_close(struct rpc_stream *s)
 {
-	(void)run(s, (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, &s->send_tag);
+	(void)run(s, (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, &s->sent);
 }
 
 enum status rpc_stream_receive(struct rpc_stream *s, struct bytes *ret_message, bool *ret_ended,
@@ -120,7 +135,7 @@ enum status rpc_stream_receive(struct rpc_stream *s, struct bytes *ret_message, 
 	drop_message(s);
 	if (!s->ended) {
 		op.data.recv_message.recv_message = &s->message;
-		(void)run(s, op, &s->read_tag);    /* there is no message then */
+		(void)run(s, op, &s->read);        /* there is no message then */
 		if (rpc_is_compressed(s->message)) /* nor if it cannot be inflated */
 			(void)rpc_inflate_of_call(
 				s->out.core, &s->message,

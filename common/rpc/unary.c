@@ -11,6 +11,7 @@
 #include "common/rpc/inflate.h"
 #include "common/rpc/outbound.h"
 #include "common/rpc/payload.h"
+#include "common/rpc/wait.h"
 
 /* Six operations, one batch, one event. */
 struct unary {
@@ -101,16 +102,17 @@ static enum status call_and_wait(struct unary *u, const char *path, const struct
 				 struct arena *arena, struct rpc_outcome *ret_outcome,
 				 struct error *err)
 {
-	struct grpc_completion_queue_functor tag = rpc_tag(NULL);
-	grpc_completion_queue *queue = outbound_queue();
+	struct rpc_wait answer;
 
-	if (!outbound_connect(&u->out, queue, o)) {
+	if (!outbound_connect(&u->out, o)) {
 		*ret_outcome = (struct rpc_outcome){.not_processed = true};
 		return outbound_not_connected(&u->out, err);
 	}
-	outbound_create(&u->out, path, queue, o ? o->parent : NULL);
-	unary_send(u, &tag);
-	(void)outbound_pluck(queue, &tag); /* the status says it */
+	outbound_create(&u->out, path, o ? o->parent : NULL);
+	rpc_wait_init(&answer);
+	unary_send(u, rpc_wait_begin(&answer));
+	(void)rpc_wait_end(&answer); /* the status says it */
+	rpc_wait_release(&answer);
 	return unary_result(u, arena, ret_outcome, err);
 }
 
@@ -200,11 +202,6 @@ struct rpc_pending {
 	void *arg;
 };
 
-static grpc_completion_queue *queue_of(const struct rpc_pending *p)
-{
-	return rpc_loop_queue(p->unary.out.channel->client->loop);
-}
-
 static void pending_end(struct rpc_pending *p, enum status status, const struct error *err,
 			struct bytes reply, const struct rpc_outcome *outcome)
 {
@@ -256,7 +253,7 @@ static bool pending_start(struct rpc_pending *p)
 	cancelled = p->cancelled;
 	if (!cancelled) {
 		p->tag = rpc_tag(pending_answered);
-		outbound_create(&p->unary.out, p->path, queue_of(p), p->parent);
+		outbound_create(&p->unary.out, p->path, p->parent);
 		unary_send(&p->unary, &p->tag);
 	}
 	pthread_mutex_unlock(&p->mutex);
@@ -284,7 +281,7 @@ static void pending_connect(struct grpc_completion_queue_functor *tag, int ok)
 		case OUTBOUND_NOT_YET:
 			if (clock_monotonic_ns() >= p->unary.out.deadline_ns)
 				break;
-			outbound_watch(&p->unary.out, state, queue_of(p), &p->tag);
+			outbound_watch(&p->unary.out, state, &p->tag);
 			return;
 		case OUTBOUND_NEVER:
 			break;
@@ -331,7 +328,7 @@ void rpc_start_raw(struct rpc_channel *channel, const char *path, struct bytes r
 	}
 	/* All else goes on, and ends, on the loop. */
 	p->tag = rpc_tag(legal ? pending_connect : pending_refused);
-	rpc_alarm(queue_of(p), 0, &p->tag);
+	rpc_alarm(outbound_queue(&p->unary.out), 0, &p->tag);
 }
 
 void rpc_cancel(struct rpc_pending *p)

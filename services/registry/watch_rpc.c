@@ -56,7 +56,7 @@ static void tell(struct watcher *w)
 	w->reply(&reply, w->call);
 }
 
-/* Everybody who may be told something, held so that nobody ends under it. */
+/* Everybody who may be told something, held so that nobody is freed under it. */
 static size_t hold_all(struct registry_watches *all, struct watcher **out)
 {
 	size_t n = 0;
@@ -64,8 +64,8 @@ static size_t hold_all(struct registry_watches *all, struct watcher **out)
 	pthread_mutex_lock(&all->mu);
 	all->will_tell = false;
 	for (struct watcher *w = all->watchers; w; w = w->next) {
-		rpc_hold(w->call);
-		out[n++] = w;
+		if (rpc_try_hold(w->call))
+			out[n++] = w;
 	}
 	pthread_mutex_unlock(&all->mu);
 	return n;
@@ -240,9 +240,9 @@ void registry_watches_end(struct registry_watches *all)
 	all->is_stopped = true;
 	while (all->watchers) {
 		struct watcher *w = all->watchers;
-		rpc_hold(w->call);
+		if (rpc_try_hold(w->call))
+			watchers[count++] = w;
 		unlist(w);
-		watchers[count++] = w;
 	}
 	pthread_mutex_unlock(&all->mu);
 	for (size_t i = 0; i < count; i++) {
