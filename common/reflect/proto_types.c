@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/alloc.h"
 #include "common/reflect/declaration.h"
@@ -38,6 +39,33 @@ enum {
 
 /* -------------------------------------------------------------------- fields */
 
+/* Could "group Name" declare the field? Then the message is its scope's, and named so. */
+static bool may_declare_group(const struct pool_field *f)
+{
+	return f->type == POOL_TYPE_GROUP && f->type_message->parent == f->parent &&
+	       !strcasecmp(f->name, f->type_message->name);
+}
+
+/* The one field that @m, a group's message, is printed with. NULL: it is like any other. */
+static const struct pool_field *group_declaration_of(const struct proto_printer *p,
+						     const struct pool_message *m)
+{
+	for (uint32_t i = 0; m->parent && i < m->parent->field_count; i++)
+		if (m->parent->fields[i].type_message == m &&
+		    may_declare_group(&m->parent->fields[i]))
+			return &m->parent->fields[i];
+	for (uint32_t i = 0; i < p->file->extension_count; i++)
+		if (p->file->extensions[i].type_message == m &&
+		    may_declare_group(&p->file->extensions[i]))
+			return &p->file->extensions[i];
+	return NULL;
+}
+
+static bool declares_group(const struct proto_printer *p, const struct pool_field *f)
+{
+	return may_declare_group(f) && group_declaration_of(p, f->type_message) == f;
+}
+
 static void put_field_type(struct proto_printer *p, const char *scope,
 			   const struct pool_field *f)
 {
@@ -47,7 +75,7 @@ static void put_field_type(struct proto_printer *p, const char *scope,
 			    pool_scalar_name(pool_declared_field(f->type_message, 1)->type));
 		put_field_type(p, scope, value);
 		strbuf_addch(p->out, '>');
-	} else if (f->type == POOL_TYPE_GROUP) {
+	} else if (declares_group(p, f)) {
 		strbuf_addstr(p->out, "group");
 	} else if (f->type_message) {
 		proto_printer_type(p, scope, f->type_message->full_name);
@@ -122,7 +150,7 @@ static void put_message_body(struct proto_printer *p, const struct pool_message 
 
 void proto_printer_field(struct proto_printer *p, const char *scope, const struct pool_field *f)
 {
-	bool is_group = f->type == POOL_TYPE_GROUP;
+	bool is_group = declares_group(p, f);
 
 	proto_printer_comments(p);
 	proto_printer_indent(p);
@@ -134,6 +162,9 @@ void proto_printer_field(struct proto_printer *p, const char *scope, const struc
 	if (is_group) {
 		strbuf_addch(p->out, ' ');
 		put_message_body(p, f->type_message);
+	} else if (f->type == POOL_TYPE_GROUP) {
+		/* Descriptors can say it, the language cannot. */
+		strbuf_addstr(p->out, "; // as a group on the wire\n");
 	} else {
 		strbuf_addstr(p->out, ";\n");
 	}
@@ -333,22 +364,6 @@ void proto_printer_enum(struct proto_printer *p, const struct pool_enum *e)
 	proto_printer_close(p);
 }
 
-/* A group's message is printed where its field is. */
-static bool is_group_type(const struct proto_printer *p, const struct pool_message *m)
-{
-	const struct pool_message *parent = m->parent;
-
-	for (uint32_t i = 0; parent && i < parent->field_count; i++)
-		if (parent->fields[i].type == POOL_TYPE_GROUP &&
-		    parent->fields[i].type_message == m)
-			return true;
-	for (uint32_t i = 0; i < p->file->extension_count; i++)
-		if (p->file->extensions[i].type == POOL_TYPE_GROUP &&
-		    p->file->extensions[i].type_message == m)
-			return true;
-	return false;
-}
-
 void proto_printer_message(struct proto_printer *p, const struct pool_message *m)
 {
 	proto_printer_comments(p);
@@ -374,7 +389,7 @@ void proto_printer_nested(struct proto_printer *p, const struct pool_message *pa
 	for (uint32_t i = 0; i < file->message_count; i++) {
 		const struct pool_message *m = &file->messages[i];
 		size_t mark;
-		if (m->parent != parent || m->is_map_entry || is_group_type(p, m))
+		if (m->parent != parent || m->is_map_entry || group_declaration_of(p, m))
 			continue;
 		mark = proto_printer_enter(p, parent ? MESSAGE_MESSAGE : FILE_MESSAGE,
 					   m->index);

@@ -260,6 +260,9 @@ static void check_json(const struct type *t, struct bytes message)
 		return;
 	a = parsed(text.buf, text.len);
 	b = parsed(theirs, size);
+	/* Jansson takes NUL in values, not in keys. */
+	if (!a && !b && strstr(strbuf_str(&text), "\\u0000"))
+		return;
 	if (!a || !b || !same_json(a, b))
 		show("JSON", fuzz_written(&text), bytes_of(theirs, size));
 	FUZZ_CHECK(a && b && same_json(a, b), NULL, NULL);

@@ -18,6 +18,19 @@ static void normalize(const struct pool_message *m, const struct strbuf *wire,
 		   &err, shown);
 }
 
+/* A number that NullValue does not have is printed as null: that is all that may be lost. */
+static void check_lost_null(const struct pool_message *m, const struct strbuf *text,
+			    const struct strbuf *again)
+{
+	AUTO_STRBUF same = STRBUF_INIT;
+
+	FUZZ_CHECK(strstr(strbuf_str(text), "null"), NULL, text);
+	FUZZ_CHECK(wire_to_json(fuzz_pool(), m, fuzz_written(again), 0, &same, &err) ==
+			   STATUS_OK,
+		   &err, text);
+	FUZZ_CHECK(bytes_equal(fuzz_written(text), fuzz_written(&same)), NULL, text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes in = bytes_of(data, size);
@@ -42,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		   &err, &text);
 	normalize(m, &wire, &first, &text);
 	normalize(m, &again, &second, &text);
-	FUZZ_CHECK(bytes_equal(fuzz_written(&first), fuzz_written(&second)), NULL, &text);
+	if (!bytes_equal(fuzz_written(&first), fuzz_written(&second)))
+		check_lost_null(m, &text, &again);
 	return 0;
 }

@@ -57,20 +57,24 @@ void fixture_compile(const char *name, const char *source, struct strbuf *out)
 	strbuf_add(out, file.data, file.size);
 }
 
-struct pool *fixture_pool(const char *source)
+struct pool *fixture_pool_of(struct bytes file)
 {
 	struct pool *empty = pool_new(), *builtins, *all;
-	AUTO_STRBUF file = STRBUF_INIT;
-	struct bytes bytes;
 	struct error err;
 
 	ck_assert_int_eq(pool_extend_set(empty, builtin_descriptor_set(), &builtins, &err),
 			 STATUS_OK);
-	fixture_compile("t.proto", source, &file);
-	bytes = bytes_of(file.buf, file.len);
-	ck_assert_msg(pool_extend(builtins, &bytes, 1, &all, &err) == STATUS_OK, "%s: %s",
+	ck_assert_msg(pool_extend(builtins, &file, 1, &all, &err) == STATUS_OK, "%s: %s",
 		      err.field, err.message);
 	pool_unref(empty);
 	pool_unref(builtins);
 	return all;
+}
+
+struct pool *fixture_pool(const char *source)
+{
+	AUTO_STRBUF file = STRBUF_INIT;
+
+	fixture_compile("t.proto", source, &file);
+	return fixture_pool_of(bytes_of(file.buf, file.len));
 }

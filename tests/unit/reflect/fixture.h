@@ -12,7 +12,8 @@ struct pool;
 /* Compile @source as @name ("t.proto") with protoc into a FileDescriptorProto. */
 void fixture_compile(const char *name, const char *source, struct strbuf *out);
 
-/* The built-ins with @source in addition; the caller unrefs it. */
+/* The built-ins with @source, or a FileDescriptorProto, in addition; the caller unrefs it. */
 struct pool *fixture_pool(const char *source);
+struct pool *fixture_pool_of(struct bytes file);
 
 #endif

@@ -168,6 +168,32 @@ START_TEST(names_that_hide)
 }
 END_TEST
 
+/* Descriptors may have groups that are no declaration of their message, even its own. */
+START_TEST(groups_that_the_language_lacks)
+{
+	static const char source[] = "syntax = \"proto2\"; package t;"
+				     "message M { optional M again = 1; optional N n = 2; "
+				     "message N { repeated M up = 1; } }";
+	static const char message_type[] = "\x28\x0b", group_type = 10;
+	AUTO_STRBUF file = STRBUF_INIT, text = STRBUF_INIT;
+	char *at;
+	struct pool *p;
+
+	fixture_compile("t.proto", source, &file);
+	while ((at = memmem(file.buf, file.len, message_type, 2)))
+		at[1] = group_type;
+	p = fixture_pool_of(bytes_of(file.buf, file.len));
+	ck_assert_int_eq(proto_text_symbol(p, "t.M", 3, &text, &err), STATUS_OK);
+	ck_assert_str_eq(text.buf, "message M {\n"
+				   "  optional M again = 1; // as a group on the wire\n"
+				   "  optional group N = 2 {\n"
+				   "    repeated M up = 1; // as a group on the wire\n"
+				   "  }\n"
+				   "}\n");
+	pool_unref(p);
+}
+END_TEST
+
 START_TEST(symbols)
 {
 	static const char source[] = "syntax = \"proto3\";\n"
@@ -252,6 +278,7 @@ int main(void)
 				 proto2,
 				 custom_options,
 				 names_that_hide,
+				 groups_that_the_language_lacks,
 				 symbols,
 				 what_is_not_there,
 				 the_built_in_files,
