@@ -15,11 +15,20 @@ enum {
 	FILE_NAME = 1,
 	FILE_PACKAGE = 2,
 	FILE_DEPENDENCY = 3,
+	FILE_MESSAGE = 4,
 	FILE_SERVICE = 6,
 	SERVICE_NAME = 1, /* ServiceDescriptorProto's and ServiceResponse's */
+	MESSAGE_NAME = 1,
+	MESSAGE_NESTED = 3,
+	MESSAGE_EXTENSION_RANGE = 5,
 	ANSWERED_SERVICE = 1,
 	ANSWERED_FILE = 1,
+	ANSWERED_NUMBER = 2,
+	ASKED_MESSAGE = 1, /* ExtensionRequest's */
+	ASKED_NUMBER = 2,
 };
+
+enum { MAX_NESTING = 32 }; /* of messages; the linker refuses more */
 
 struct file {
 	struct bytes bytes;
@@ -40,6 +49,7 @@ struct import {
 	struct map files;           /* name -> struct file: all that came */
 	struct file **needed;       /* those that a service needs, in the order found */
 	size_t needed_count, bytes; /* bytes: of all files */
+	size_t extension_count;     /* that it told of */
 	struct error *err;
 };
 
@@ -176,9 +186,12 @@ static enum status take_file(struct import *im, struct bytes bytes)
 	return STATUS_OK;
 }
 
-/* NOT_FOUND: the server says that it has none. */
+/*
+ * What is asked for comes first, if *ret_first (may be NULL) is one that is not built
+ * in. NOT_FOUND: the server says that it has none.
+ */
 static enum status ask_for_files(struct import *im, enum reflector_question question,
-				 struct bytes about)
+				 struct bytes about, struct file **ret_first)
 {
 	struct wire_field f;
 	struct wire_cursor c;
@@ -188,9 +201,16 @@ static enum status ask_for_files(struct import *im, enum reflector_question ques
 	if (status != STATUS_OK)
 		return status;
 	c = wire_cursor_of(files);
-	while (status == STATUS_OK && wire_next(&c, &f))
-		if (f.number == ANSWERED_FILE && f.type == WIRE_BYTES)
-			status = take_file(im, f.data);
+	while (status == STATUS_OK && wire_next(&c, &f)) {
+		struct bytes name;
+		if (f.number != ANSWERED_FILE || f.type != WIRE_BYTES)
+			continue;
+		status = take_file(im, f.data);
+		if (status == STATUS_OK && ret_first &&
+		    wire_find_bytes(f.data, FILE_NAME, &name))
+			*ret_first = map_get_n(&im->files, (const char *)name.data, name.size);
+		ret_first = NULL;
+	}
 	return status;
 }
 
@@ -208,7 +228,7 @@ static enum status find_service(struct import *im, struct service *s, bool is_li
 	enum status status = STATUS_OK;
 
 	if (!s->file)
-		status = ask_for_files(im, REFLECTOR_SYMBOL, name);
+		status = ask_for_files(im, REFLECTOR_SYMBOL, name, NULL);
 	if (status == STATUS_NOT_FOUND && !is_listed) {
 		error_field(im->err, "service_names", "the server has no service %s", s->name);
 		return im->err->status = STATUS_NOT_FOUND;
@@ -230,7 +250,7 @@ static enum status find_import(struct import *im, struct bytes name)
 		return STATUS_OK; /* the linker blames an empty one */
 	file = map_get_n(&im->files, text, name.size);
 	if (!file) {
-		status = ask_for_files(im, REFLECTOR_FILE, name);
+		status = ask_for_files(im, REFLECTOR_FILE, name, NULL);
 		file = map_get_n(&im->files, text, name.size);
 	}
 	if (status == STATUS_NOT_FOUND || (status == STATUS_OK && !file))
@@ -252,6 +272,119 @@ static enum status find_imports_of(struct import *im, const struct file *file)
 	return status;
 }
 
+/* ---------------------------------------------------------------- extensions
+ * Nothing imports the files that extend a message, and servers need not know them:
+ * one that says so is believed.
+ */
+static enum status find_extension(struct import *im, struct bytes message, uint64_t number)
+{
+	AUTO_STRBUF request = STRBUF_INIT;
+	struct file *file = NULL;
+	enum status status;
+
+	wire_add_bytes(&request, ASKED_MESSAGE, message);
+	wire_add_uint(&request, ASKED_NUMBER, number);
+	status = ask_for_files(im, REFLECTOR_EXTENSION, bytes_of(request.buf, request.len),
+			       &file);
+	if (status == STATUS_OK && file)
+		need(im, file);
+	return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* An ExtensionNumberResponse's numbers, packed or not. */
+struct numbers {
+	struct wire_cursor fields;
+	const uint8_t *at, *end; /* of the packed ones */
+};
+
+static bool next_number(struct numbers *n, uint64_t *ret_number)
+{
+	struct wire_field f;
+
+	for (;;) {
+		if (n->at && n->at < n->end) {
+			n->at = wire_read_varint(n->at, n->end, ret_number);
+			if (n->at)
+				return true;
+		}
+		if (!wire_next(&n->fields, &f))
+			return false;
+		if (f.number == ANSWERED_NUMBER && f.type == WIRE_BYTES) {
+			n->at = f.data.data;
+			n->end = f.data.data + f.data.size;
+		} else if (f.number == ANSWERED_NUMBER && f.type == WIRE_VARINT) {
+			*ret_number = f.value;
+			return true;
+		}
+	}
+}
+
+static enum status find_extensions_of(struct import *im, struct bytes message)
+{
+	AUTO_STRBUF copy = STRBUF_INIT; /* the answer ends with the next question */
+	struct bytes answer;
+	struct numbers numbers, counted;
+	uint64_t number;
+	enum status status =
+		reflector_ask(im->from, REFLECTOR_EXTENSIONS, message, &answer, im->err);
+
+	if (status != STATUS_OK)
+		return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+	strbuf_add(&copy, answer.data, answer.size);
+	numbers = (struct numbers){.fields = wire_cursor_of(bytes_of(copy.buf, copy.len))};
+	for (counted = numbers; next_number(&counted, &number);)
+		if (++im->extension_count > IMPORT_MAX_EXTENSIONS)
+			return too_much(im, "extensions", IMPORT_MAX_EXTENSIONS);
+	while (status == STATUS_OK && next_number(&numbers, &number))
+		status = find_extension(im, message, number);
+	return status;
+}
+
+/* Of @message, whose scope's name is in @full, and of those in it. */
+static enum status find_extensions_below(struct import *im, struct bytes message,
+					 struct strbuf *full, int depth)
+{
+	struct wire_cursor c = wire_cursor_of(message);
+	const size_t scope = full->len;
+	enum status status = STATUS_OK;
+	bool is_extendable = false;
+	struct wire_field f;
+	struct bytes name;
+
+	if (depth > MAX_NESTING || !wire_find_bytes(message, MESSAGE_NAME, &name))
+		return STATUS_OK; /* the linker blames it */
+	if (scope)
+		strbuf_addch(full, '.');
+	strbuf_add(full, name.data, name.size);
+	while (status == STATUS_OK && wire_next(&c, &f)) {
+		is_extendable = is_extendable || f.number == MESSAGE_EXTENSION_RANGE;
+		if (f.number == MESSAGE_NESTED && f.type == WIRE_BYTES)
+			status = find_extensions_below(im, f.data, full, depth + 1);
+	}
+	if (status == STATUS_OK && is_extendable)
+		status = find_extensions_of(im, bytes_of(full->buf, full->len));
+	strbuf_truncate(full, scope);
+	return status;
+}
+
+static enum status find_extensions_in(struct import *im, const struct file *file)
+{
+	struct wire_cursor c = wire_cursor_of(file->bytes);
+	AUTO_STRBUF full = STRBUF_INIT;
+	struct bytes package = {0};
+	enum status status = STATUS_OK;
+	struct wire_field f;
+
+	if (wire_find_bytes(file->bytes, FILE_PACKAGE, &package))
+		strbuf_add(&full, package.data, package.size);
+	while (status == STATUS_OK && wire_next(&c, &f))
+		if (f.number == FILE_MESSAGE && f.type == WIRE_BYTES)
+			status = find_extensions_below(im, f.data, &full, 0);
+	return status;
+}
+
+/* ----------------------------------------------------------------------- all */
+
 static enum status collect(struct import *im, bool is_listed)
 {
 	enum status status = STATUS_OK;
@@ -259,9 +392,12 @@ static enum status collect(struct import *im, bool is_listed)
 	im->needed = arena_alloc(im->arena, CATALOG_MAX_FILES * sizeof(struct file *));
 	for (size_t i = 0; i < im->services.count && status == STATUS_OK; i++)
 		status = find_service(im, im->in_order[i], is_listed);
-	/* Each import that is found is put at the end. */
-	for (size_t i = 0; i < im->needed_count && status == STATUS_OK; i++)
+	/* Each file that is found is put at the end. */
+	for (size_t i = 0; i < im->needed_count && status == STATUS_OK; i++) {
 		status = find_imports_of(im, im->needed[i]);
+		if (status == STATUS_OK && is_listed)
+			status = find_extensions_in(im, im->needed[i]);
+	}
 	return status;
 }
 

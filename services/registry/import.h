@@ -15,7 +15,11 @@ struct pool;
 struct reflector;
 
 /* As of a RegisterFiles request: what is collected is registered as one. */
-enum { IMPORT_MAX_SERVICES = 20000, IMPORT_MAX_BYTES = 16 << 20 };
+enum {
+	IMPORT_MAX_SERVICES = 20000,
+	IMPORT_MAX_BYTES = 16 << 20,
+	IMPORT_MAX_EXTENSIONS = 20000,
+};
 
 /* In the arena. */
 struct imported {
@@ -26,8 +30,9 @@ struct imported {
 };
 
 /*
- * Collect the services @names, or without any all that could be registered. Files of
- * @builtins are not asked for, nor are files that no service needs returned.
+ * Collect the services @names, or without any all that could be registered, then with
+ * the extensions of their messages that the server knows. Files of @builtins are not
+ * asked for, nor are files returned that neither needs.
  * NOT_FOUND, blaming service_names: the server has no such service.
  * FAILED_PRECONDITION: it cannot describe what it has. RESOURCE_EXHAUSTED: there is
  * more than can be imported. Others as reflector_ask().

@@ -12,6 +12,7 @@
 /* The field numbers of ServerReflectionResponse, and of its ErrorResponse. */
 enum {
 	ANSWER_FILES = 4,
+	ANSWER_EXTENSIONS = 5,
 	ANSWER_SERVICES = 6,
 	ANSWER_ERROR = 7,
 	ERROR_CODE = 1,
@@ -173,10 +174,24 @@ static enum status exchange(struct reflector *r, struct bytes request,
 	return STATUS_OK;
 }
 
+static uint32_t answer_to(enum reflector_question question)
+{
+	switch (question) {
+	case REFLECTOR_SERVICES:
+		return ANSWER_SERVICES;
+	case REFLECTOR_EXTENSIONS:
+		return ANSWER_EXTENSIONS;
+	case REFLECTOR_FILE:
+	case REFLECTOR_SYMBOL:
+	case REFLECTOR_EXTENSION:
+	default:
+		return ANSWER_FILES;
+	}
+}
+
 enum status reflector_ask(struct reflector *r, enum reflector_question question,
 			  struct bytes about, struct bytes *ret_answer, struct error *err)
 {
-	const uint32_t wanted = question == REFLECTOR_SERVICES ? ANSWER_SERVICES : ANSWER_FILES;
 	AUTO_STRBUF request = STRBUF_INIT;
 	struct bytes message, content;
 	enum status status;
@@ -189,7 +204,7 @@ enum status reflector_ask(struct reflector *r, enum reflector_question question,
 	kind = take_answer(message, &content);
 	if (kind == ANSWER_ERROR)
 		return tell_refusal(r, content, err);
-	if (kind != wanted)
+	if (kind != answer_to(question))
 		return break_off(r, "the server answered something else than it was asked",
 				 err);
 	*ret_answer = content;

@@ -16,8 +16,10 @@ struct rpc_options;
 
 /* The field numbers of ServerReflectionRequest. */
 enum reflector_question {
-	REFLECTOR_FILE = 3,   /* by its name; and what it imports, if the server likes */
-	REFLECTOR_SYMBOL = 4, /* the file that declares it, and so on */
+	REFLECTOR_FILE = 3,       /* by its name; and what it imports, if the server likes */
+	REFLECTOR_SYMBOL = 4,     /* the file that declares it, and so on */
+	REFLECTOR_EXTENSION = 5,  /* the same, of an ExtensionRequest */
+	REFLECTOR_EXTENSIONS = 6, /* the numbers of a message's */
 	REFLECTOR_SERVICES = 7,
 };
 
@@ -26,8 +28,8 @@ struct reflector *reflector_new(struct rpc_channel *channel, const struct rpc_op
 void reflector_free(struct reflector *r);
 
 /*
- * *ret_answer is a FileDescriptorResponse or a ListServiceResponse, and valid until
- * the next question. NOT_FOUND: the server answered with an error, which is in
+ * *ret_answer is a FileDescriptorResponse, an ExtensionNumberResponse or a
+ * ListServiceResponse, and valid until the next question. NOT_FOUND: the server answered with an error, which is in
  * @err. FAILED_PRECONDITION: it has no reflection, or breaks the protocol.
  * UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, RESOURCE_EXHAUSTED: as of any call;
  * UNAVAILABLE at the first question also when it cannot be connected.

@@ -16,7 +16,7 @@ ECHO = "echo.v1.Echo"
 def proto(name, imports=(), services=(), package="t.v1", **fields):
     """A small file; every service has one method of google.protobuf.Empty."""
     file = descriptor_pb2.FileDescriptorProto(
-        name=name, package=package, syntax="proto3", dependency=imports, **fields)
+        name=name, package=package, dependency=imports, **{"syntax": "proto3", **fields})
     for service in services:
         file.dependency.append("google/protobuf/empty.proto")
         file.service.add(name=service).method.add(
@@ -119,6 +119,34 @@ class Servers(ImportTest):
             with self.assertRpcError(Code.INVALID_ARGUMENT) as expected:
                 self.run_import(backend.address, service_names=["t.v1.A", name])
             self.assertBlames(expected.error, "service_names")
+
+    def test_extensions_that_nothing_imports(self):
+        base = proto("base.proto", services=["S"], syntax="proto2")
+        message = base.message_type.add(name="Outer").nested_type.add(name="Open")
+        message.extension_range.add(start=100, end=200)
+        files = [base]
+        for i, extended in enumerate((".t.v1.Outer.Open", ".t.v1.Own.Open", ".t.v1.Outer.Open")):
+            file = proto("more%d.proto" % i, ["base.proto"], syntax="proto2")
+            own = file.message_type.add(name="Own%d" % i)
+            own.extension_range.add(start=1, end=10)
+            if extended == ".t.v1.Own.Open":  # an extension of an extension's file
+                file.dependency.append("more0.proto")
+                extended, number = ".t.v1.Own0", 5
+            else:
+                number = 100 + i
+            scope = own if i else file
+            scope.extension.add(name="x%d" % i, number=number, type=9, label=1, extendee=extended)
+            files.append(file)
+        reflection = Reflection(file_set(*files, proto("unneeded.proto")))
+        backend = self.serve(reflection)
+        self.run_import(backend.address, service_names=["t.v1.S"])
+        self.assertEqual(sorted(self.files()), ["base.proto"])
+        self.run_import(backend.address)
+        self.assertEqual(self.files(), {f.name: f for f in files})
+        self.namespace += "-untold"
+        reflection.tells_extensions = False
+        self.run_import(backend.address)
+        self.assertEqual(sorted(self.files()), ["base.proto"])
 
     def test_another_collector(self):
         """Its own services are everybody's; what it has registered is imported."""
@@ -243,6 +271,15 @@ class Liars(ImportTest):
             def services(self):
                 return ["a.S" + "x" * (17 << 20)]
         self.assertRefused(Huge(file_set()), Code.RESOURCE_EXHAUSTED, text="larger")
+
+    def test_too_many_extensions(self):
+        class Many(Reflection):
+            def extensions(self, message):
+                file = self.files["f.proto"]
+                return {n: file for n in range(20001)}
+        file = proto("f.proto", services=["S"], syntax="proto2")
+        file.message_type.add(name="M").extension_range.add(start=1, end=100000)
+        self.assertRefused(Many(file_set(file)), Code.RESOURCE_EXHAUSTED, text="extensions")
 
     def test_too_many_services(self):
         class Many(Reflection):

@@ -19,6 +19,8 @@ class Reflection:
     the stream has not sent, as grpc-go does; else each must be asked for.
     """
 
+    tells_extensions = True
+
     def __init__(self, files, versions=("v1", "v1alpha"), closures=False):
         self.files = {f.name: f for f in files.file}
         self.versions = versions
@@ -51,9 +53,23 @@ class Reflection:
             self.put_files(reply, self.files.get(request.file_by_filename), sent)
         elif kind == "file_containing_symbol":
             self.put_files(reply, self.file_of(request.file_containing_symbol), sent)
+        elif kind == "all_extension_numbers_of_type" and self.tells_extensions:
+            answer = reply.all_extension_numbers_response
+            answer.base_type_name = request.all_extension_numbers_of_type
+            answer.extension_number.extend(self.extensions(answer.base_type_name))
+        elif kind == "file_containing_extension" and self.tells_extensions:
+            asked = request.file_containing_extension
+            self.put_files(reply, self.extensions(asked.containing_type).get(
+                asked.extension_number), sent)
         else:
             self.put_error(reply, grpc.StatusCode.UNIMPLEMENTED, "not here")
         yield reply
+
+    def extensions(self, message):
+        """{number: the file that declares it}"""
+        return {e.number: f for f in self.files.values()
+                for scope in (f, *f.message_type) for e in scope.extension
+                if e.extendee == "." + message}
 
     def services(self):
         return [full_name(f, s) for f in self.files.values() for s in f.service] + [
