@@ -72,6 +72,28 @@ static int compare_occurrences(const void *a, const void *b)
 
 static void add_sorted(const struct pool_message *m, struct bytes message, struct strbuf *out);
 
+/*
+ * Has a map's entry a value that its closed enum lacks? Such an entry is unknown: we
+ * keep its bytes, C++ writes it anew, without what was wrong in its key.
+ */
+static bool is_unknown_entry(const struct pool_field *known, struct bytes entry,
+			     uint64_t *ret_value)
+{
+	const struct pool_enum *type =
+		known && known->is_map ? pool_declared_field(known->type_message, 2)->type_enum
+				       : NULL;
+	struct wire_cursor c = wire_cursor_of(entry);
+	struct wire_field f;
+	bool is_unknown = false;
+
+	while (type && type->closed && wire_next(&c, &f))
+		if (f.number == 2 && f.type == WIRE_VARINT) {
+			is_unknown = !pool_enum_value_by_number(type, (int32_t)f.value);
+			*ret_value = f.value;
+		}
+	return is_unknown;
+}
+
 /* In its shortest form: C++ does not keep how unknown numbers were written. */
 static void add_field(const struct pool_message *m, const struct wire_field *f,
 		      struct strbuf *out)
@@ -79,6 +101,7 @@ static void add_field(const struct pool_message *m, const struct wire_field *f,
 	const struct pool_field *known =
 		m ? pool_field_by_number(fuzz_pool(), m, f->number) : NULL;
 	const bool is_message = known && known->type == POOL_TYPE_MESSAGE;
+	uint64_t value;
 	size_t mark;
 
 	switch (f->type) {
@@ -100,7 +123,9 @@ static void add_field(const struct pool_message *m, const struct wire_field *f,
 		break;
 	default:
 		mark = wire_open(out, f->number);
-		if (is_message)
+		if (is_unknown_entry(known, f->data, &value))
+			wire_add_uint(out, 2, value);
+		else if (is_message)
 			add_sorted(known->type_message, f->data, out);
 		else
 			strbuf_add(out, f->data.data, f->data.size);
