@@ -266,6 +266,22 @@ static bool is_deep(struct bytes text)
 	return deepest > CPP_JSON_DEPTH;
 }
 
+/* C++ is given one host to find an Any's type at; to us the host is part of a name. */
+static bool has_other_host(struct bytes text)
+{
+	static const char key[] = "\"@type\"", host[] = "\"type.googleapis.com/";
+	const char *at = (const char *)text.data, *end = at + text.size;
+
+	while ((at = memmem(at, (size_t)(end - at), key, sizeof(key) - 1))) {
+		at += sizeof(key) - 1;
+		while (at < end && strchr(" \t\r\n:", *at) && *at)
+			at++;
+		if ((size_t)(end - at) < sizeof(host) - 1 || memcmp(at, host, sizeof(host) - 1))
+			return true;
+	}
+	return false;
+}
+
 static void check_json(const struct type *t, struct bytes message)
 {
 	AUTO_STRBUF text = STRBUF_INIT;
@@ -274,7 +290,7 @@ static void check_json(const struct type *t, struct bytes message)
 	const char *theirs = cpp_json(t->theirs, false, &size);
 	json_t *a, *b;
 
-	if (!theirs && is_deep(fuzz_written(&text)))
+	if (!theirs && (is_deep(fuzz_written(&text)) || has_other_host(fuzz_written(&text))))
 		return;
 	/* Errors by the specification, and printed by C++ 3.21: a type of an Any without value. */
 	if (status != STATUS_OK && (strstr(err.message, "a Value has no kind") ||
@@ -379,7 +395,7 @@ static bool is_judged_alike(struct bytes text, bool accepted)
 	if (is_deep(text))
 		return false;
 	if (accepted)
-		return !has_quoted_exponent(text) && !has_base64(text);
+		return !has_quoted_exponent(text) && !has_base64(text) && !has_other_host(text);
 	/* One field by both of its names. */
 	return !strstr(err.message, "is there twice");
 }
