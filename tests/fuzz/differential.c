@@ -65,7 +65,9 @@ static int compare_occurrences(const void *a, const void *b)
 
 	if (x->field.number != y->field.number)
 		return x->field.number < y->field.number ? -1 : 1;
-	if (x->is_unknown_value && y->is_unknown_value && x->field.value != y->field.value)
+	if (x->is_unknown_value != y->is_unknown_value)
+		return x->is_unknown_value ? 1 : -1;
+	if (x->is_unknown_value && x->field.value != y->field.value)
 		return x->field.value < y->field.value ? -1 : 1;
 	return (x->order > y->order) - (x->order < y->order);
 }
