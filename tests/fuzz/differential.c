@@ -296,6 +296,7 @@ static void check_json(const struct type *t, struct bytes message)
 		return;
 	/* Errors by the specification, and printed by C++ 3.21: a type of an Any without value. */
 	if (status != STATUS_OK && (strstr(err.message, "a Value has no kind") ||
+				    strstr(err.message, "a Value is not a finite number") ||
 				    strstr(err.message, "an Any holds the unknown type") ||
 				    strstr(err.message, "is not valid UTF-8")))
 		return;
