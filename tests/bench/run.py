@@ -96,6 +96,27 @@ class RawSqlite:
         shutil.rmtree(self.directory)
 
 
+def number(value):
+    return "%.0f" % value if value >= 100 else "%.2f" % value if value >= 0.1 else "%.4f" % value
+
+
+class Bars:
+    """What must hold, told at the end."""
+
+    def __init__(self):
+        self.all = []
+
+    def add(self, what, value, holds, bar):
+        self.all.append((what, value, holds, bar))
+
+    def tell(self):
+        """Did all hold?"""
+        print("\nbars")
+        for what, value, holds, bar in self.all:
+            print("%-60s %8.2f, %s: %s" % (what, value, bar, "holds" if holds else "MISSED"))
+        return all(holds for _, _, holds, _ in self.all)
+
+
 class Table:
     """Rows measured in interleaved rounds; the first is what the others are compared with."""
 
@@ -117,9 +138,13 @@ class Table:
             rates = [r["qps"] for r in results]
             latency = ["%9.1f" % self.median(i, key) if key in results[0] else " " * 9
                        for key in ("p50", "p99")]
-            print("%-44s %10.0f %7.2f %s %s %6.0f%%" % (
-                name, self.median(i, "qps"), self.median(i, "qps") / base, *latency,
-                100 * (max(rates) - min(rates)) / statistics.median(rates)))
+            print("%-44s %10s %7s %s %s %6.0f%%" % (
+                name, number(self.median(i, "qps")), number(self.median(i, "qps") / base),
+                *latency, 100 * (max(rates) - min(rates)) / statistics.median(rates)))
+
+    def rate(self, name):
+        """The calls a second of a row that was measured."""
+        return self.median([row[0] for row in self.rows].index(name), "qps")
 
     def median(self, row, key):
         return statistics.median(r[key] for r in self.rows[row][2])
