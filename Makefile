@@ -867,7 +867,7 @@ test-history: all $(PY)/stamp $(TEST_PROGRAM_BIN)
 test-mesh: ## five collectors on machines of their own: cut off, killed, moved, slowed (MESH_ROUNDS=10)
 test-mesh: export MESH_ROUNDS := $(or $(MESH_ROUNDS),10)
 test-mesh: all $(PY)/stamp
-	$(Q)$(PYTHON) tests/daemon/run.py mesh_network
+	$(Q)$(PYTHON) tests/daemon/run.py mesh_network mesh_many
 
 test-docs: ## README's commands, run as written, their output compared
 test-docs: all $(PY)/stamp

@@ -117,10 +117,32 @@ enum status mesh_check_peer(const struct mesh *m, const char *id, const char *co
 	return status;
 }
 
+/* Of the peers that are unreachable, the one that was seen last the longest ago goes. */
+static bool make_room(struct mesh *m)
+{
+	const struct peer_info *list, *oldest = NULL;
+	struct arena arena;
+	struct error gone;
+	size_t count;
+
+	arena_init(&arena, 0);
+	list = peers_list(m->d->peers, &arena, &count);
+	for (size_t i = 0; count >= PEERS_MAX && i < count; i++)
+		if (list[i].state == PEER_UNREACHABLE &&
+		    (!oldest || list[i].last_seen_us < oldest->last_seen_us))
+			oldest = &list[i];
+	if (oldest && mesh_disconnect(m, oldest->id, &gone) == STATUS_OK)
+		log_info("there are %d peers: %s, which is unreachable, makes room", PEERS_MAX,
+			 oldest->id);
+	arena_release(&arena);
+	return oldest != NULL;
+}
+
 static enum status keep(struct mesh *m, const char *id, const char *address,
 			const char *const *namespaces, bool outbound, struct error *err)
 {
-	if (!peers_put(m->d->peers, id, address, namespaces, outbound))
+	if (!peers_put(m->d->peers, id, address, namespaces, outbound) &&
+	    (!make_room(m) || !peers_put(m->d->peers, id, address, namespaces, outbound)))
 		return error_set(err, STATUS_RESOURCE_EXHAUSTED, "no more peers: at most %d",
 				 PEERS_MAX);
 	keep_records_of(m, id);
