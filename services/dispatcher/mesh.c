@@ -158,6 +158,7 @@ static void tick(void *arg)
 	for (size_t i = 0; i < count; i++)
 		mesh_send_ping(m, &list[i], &arena);
 	mesh_follow(m, list, count, &arena);
+	mesh_record_peers(m, list, count, &arena);
 	for (size_t i = 0; i < m->seed_count; i++)
 		try_seed(m, &m->seeds[i]);
 	rpc_client_forget_unused(daemon_client(m->d->daemon));
@@ -257,6 +258,7 @@ void mesh_free(struct mesh *m)
 	map_release(&m->learned, free);
 	map_release(&m->dialled, NULL);
 	hearsay_free(m->hearsay);
+	map_release(&m->recorded, free);
 	free(m->seeds);
 	pthread_mutex_destroy(&m->mu);
 	pthread_cond_destroy(&m->idle);

@@ -1,9 +1,12 @@
 /* Connect: asking for it, taking it, and keeping what came of it. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/random.h"
+#include "common/base/strbuf.h"
 #include "common/client/dispatch_records.h"
 #include "common/daemon/daemon.h"
 #include "services/dispatcher/addresses.h"
@@ -97,6 +100,37 @@ static void keep_records_of(struct mesh *m, const char *peer)
 			keep_records(m, &list[i], &arena);
 	daemon_set_number(m->d->daemon, "peers", (int64_t)count);
 	arena_release(&arena);
+}
+
+/* What there is to tell of a peer, but for times. */
+static char *describe(const struct peer_info *p, const char *const *own, struct arena *arena)
+{
+	AUTO_STRBUF out = STRBUF_INIT;
+
+	strbuf_addf(&out, "%d %s", (int)p->state, p->address);
+	for (const char *const *ns = p->namespaces; *ns; ns++)
+		strbuf_addf(&out, " %s", *ns);
+	for (const char *const *ns = peers_shared(own, p->namespaces, arena); *ns; ns++)
+		strbuf_addf(&out, " +%s", *ns);
+	return xstrdup(strbuf_str(&out));
+}
+
+void mesh_record_peers(struct mesh *m, const struct peer_info *list, size_t count,
+		       struct arena *arena)
+{
+	const char *const *own = mesh_own_namespaces(m, arena);
+	struct map now = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		char *text = describe(&list[i], own, arena);
+		const char *before = map_get(&m->recorded, list[i].id);
+		if ((!before || strcmp(before, text) != 0) &&
+		    peers_has(m->d->peers, list[i].id))
+			keep_records(m, &list[i], arena);
+		(void)map_put(&now, list[i].id, text);
+	}
+	map_release(&m->recorded, free);
+	m->recorded = now;
 }
 
 enum status mesh_check_peer(const struct mesh *m, const char *id, const char *const *namespaces,

@@ -36,6 +36,7 @@ struct mesh {
 	struct rpc_pool *dialling;    /* threads that wait for other collectors */
 	uint64_t instance;            /* drawn at the start */
 	atomic_uint_fast64_t version; /* of what ListConnections tells */
+	struct map recorded; /* peer id -> what its records say, owned; the timer's own */
 	struct mesh_seed *seeds;
 	size_t seed_count;
 	pthread_mutex_t mu; /* all below, and the seeds */
@@ -56,6 +57,13 @@ void mesh_changed(struct mesh *m);
 
 /* One id for each observer and peer, so that several dispatchers share one repo. */
 const char *mesh_record_id(const struct mesh *m, const char *peer, struct arena *arena);
+
+/*
+ * Record anew what is different about peers, their state or what is shared with them.
+ * @list is all of them. For the timer's thread.
+ */
+void mesh_record_peers(struct mesh *m, const struct peer_info *list, size_t count,
+		       struct arena *arena);
 
 /* An id and namespaces from outside. */
 enum status mesh_check_peer(const struct mesh *m, const char *id, const char *const *namespaces,

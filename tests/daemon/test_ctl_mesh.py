@@ -1,9 +1,10 @@
 """collectorctl handler, mesh and dispatch: what a person types, and what comes of it."""
 
 import protos
-from collector_testing import Backend, dispatcher_pb2 as dp, eventually
+from collector_testing import (
+    Backend, collection_server_pb2 as records, console_pb2, dispatcher_pb2 as dp, eventually)
 from daemons import ctl, ctl_json
-from google.protobuf import wrappers_pb2
+from google.protobuf import json_format, wrappers_pb2
 from mesh import MeshTest
 
 USAGE, INVALID_ARGUMENT, NOT_FOUND, DENIED, UNAVAILABLE = 2, 64 + 3, 64 + 5, 64 + 7, 64 + 14
@@ -140,3 +141,75 @@ class Log(Typed):
                            "-n", "logged", "dispatch", "log", "--slower-than", "60000")
         everywhere = self.rows("dispatch", "log", "--everywhere", "--limit", "1")
         self.assertEqual(everywhere[0][1:3], ["logged", "A/Do"])
+
+
+class FourCollections(Typed):
+    """What is shown is what the collections hold."""
+
+    daemons = ("registry", "repo", "dispatcher", "console")
+
+    def held(self, collection, message):
+        page = self.front.records.List(records.ListRequest(
+            namespace="system", collection_name=collection, page_size=1000))
+        return {info.id: protos.unpack(item, message)
+                for item, info in zip(page.items, page.infos)}
+
+    def shown(self):
+        """By Display: {collector: address} of peers, and what is bound."""
+        answer = self.front.console.Display(console_pb2.DisplayRequest(
+            display_type=console_pb2.DisplayRequest.CONNECTIONS))
+        data = json_format.MessageToDict(answer.display_data)
+        return ({c["collector"]: c["address"] for c in data["connections"]},
+                {h["id"] for h in data["handlers"]})
+
+    def test_they_agree(self):
+        peer = self.start_collector("peer", "orders")
+        self.connect(self.front, peer)
+        backend = self.backend("Charge")
+        bound = self.run_ctl("handler", "register", SERVICE + "/Charge", backend.address).strip()
+        self.attach(self.front, "orders", "A", "Do", lambda i, c: i)
+        self.front.dispatch("A", "Do", wrappers_pb2.StringValue(), "orders")
+
+        # DispatchServers: what is bound for good, and what is attached.
+        eventually(lambda: len(self.held("dispatch_servers", dp.DispatchServer)) == 2,
+                   "both handlers are recorded")
+        held = self.held("dispatch_servers", dp.DispatchServer)
+        listed = self.rows("handler", "list") + self.rows("-n", "orders", "handler", "list")
+        self.assertEqual(set(held), {row[0] for row in listed})
+        self.assertEqual(held[bound].address, backend.address)
+
+        # Connections and Collectors, of both observers.
+        eventually(lambda: len(self.held("connections", dp.Connection)) == 2,
+                   "both ends of the connection are recorded")
+        for observer, other in ((self.front, "peer"), (peer, self.me)):
+            def agree(observer=observer, other=other):
+                link = self.links(observer)[other]
+                record = self.held("connections", dp.Connection)[link.id]
+                return (record.source_collector_id, record.target_collector_id, record.address,
+                        list(record.shared_namespaces)) == (
+                            link.source_collector_id, other, link.address, ["orders"]) and (
+                                list(link.shared_namespaces) == ["orders"])
+
+            # What is shared grew when something was attached here.
+            eventually(agree, "the record is as the connection")
+        self.assertEqual([row[0] for row in self.rows("mesh", "peers")], ["peer"])
+        peers, handlers = self.shown()
+        self.assertEqual(peers, {"peer": peer.address})
+        self.assertLessEqual(handlers, set(held))
+        self.assertIn(bound, handlers)
+        collectors = self.held("collectors", dp.Collector)
+        self.assertEqual(collectors[self.me + "/peer"].address, peer.address)
+        self.assertTrue(collectors[self.me + "/peer"].is_direct_peer)
+
+        # Dispatches.
+        eventually(lambda: self.rows("-n", "orders", "dispatch", "log"), "the call is recorded")
+        logged = ctl_json(self.cluster, "-n", "orders", "dispatch", "log")["items"]
+        self.assertEqual({d["id"] for d in logged}, {
+            i for i, d in self.held("dispatches", dp.Dispatch).items() if d.namespace == "orders"})
+
+        # What ends is not held any more, on either side.
+        self.run_ctl("mesh", "disconnect", "peer")
+        self.run_ctl("handler", "remove", bound)
+        eventually(lambda: not self.held("connections", dp.Connection), "no connection is held")
+        self.assertNotIn(bound, self.held("dispatch_servers", dp.DispatchServer))
+        self.assertNothing("no peers", "mesh", "peers")

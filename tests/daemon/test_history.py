@@ -174,10 +174,12 @@ class Sustained(MeshTest):
         with tempfile.NamedTemporaryFile() as request:
             request.write(b"\x0a\x01x")
             request.flush()
-            subprocess.run(
+            done = subprocess.run(
                 [os.path.join(BIN_DIR, "tests", "bench", "load"), "-t", self.front.address,
                  "-m", ECHO, "-f", request.name, "-c", "16", "-d", "2"],
-                check=True, stdout=subprocess.DEVNULL, timeout=60)
+                check=True, stdout=subprocess.PIPE, timeout=60, encoding="ascii",
+                env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+        self.assertIn("failures=0", done.stdout)
         made, told = self.calls(ECHO) - calls, self.since(before)
         self.assertEqual(sum(told.values()), made)
         self.assertEqual(told["dropped"], 0)

@@ -109,6 +109,7 @@ class Idle(WithEcho):
         """
         self.cluster["dispatcher"].launcher = ["prlimit", "--nofile=256:4096"]
         self.restart("dispatcher")
+        eventually(lambda: self.front.is_serving(), "connected again")
         port = int(self.front.address.split(":")[1])
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         for told in (b"", preface[:10], preface, preface + b"\x00\x40\x00\x01\x04"):
@@ -117,6 +118,7 @@ class Idle(WithEcho):
                 self.addCleanup(connection.close)
                 connection.sendall(told)
         self.assertServes()
+        self.client("dispatcher").wait_serving()  # and who comes now
 
 
 class Readers(WithEcho):
