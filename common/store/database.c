@@ -41,7 +41,8 @@ static bool is_disk_full(struct database *db, int code)
 	if ((code & 0xff) == SQLITE_FULL)
 		return true;
 	return ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) &&
-	       (system == ENOSPC || system == EDQUOT || code == SQLITE_IOERR_SHMSIZE);
+	       (system == ENOSPC || system == EDQUOT || system == EFBIG ||
+		code == SQLITE_IOERR_SHMSIZE);
 }
 
 enum status database_error(struct database *db, int code, struct error *err)

@@ -19,6 +19,7 @@ struct repo_config {
 	int64_t max_file_bytes;
 	int64_t max_file_streams;
 	int64_t file_stall_seconds;
+	int64_t watch_stall_seconds;
 	int64_t vector_cache_bytes;
 	int64_t query_threads;
 };

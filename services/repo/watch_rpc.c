@@ -21,8 +21,7 @@ enum {
 	EVENTS_MAX = 256,           /* of one message */
 	EVENTS_MAX_BYTES = 1 << 20, /* one message holds more only when one record does */
 	QUIET_CHANGES = 1000,       /* so many that do not match are told as a new cursor */
-	STALL_MS = 60000, /* a client that takes nothing for so long is told, and left */
-	TICK_MS = 5000,
+	TICK_MS = 1000,             /* so often stalled clients are looked for */
 };
 
 struct watcher {
@@ -448,8 +447,9 @@ static void end_all(struct watcher *watchers[], size_t count, enum status status
 static bool is_stalled(const struct watcher *w)
 {
 	const uint64_t sent_ns = atomic_load(&w->sent_ns);
+	const uint64_t stall_s = (uint64_t)w->all->repo->config.watch_stall_seconds;
 
-	return sent_ns && clock_monotonic_ns() - sent_ns > UINT64_C(1000000) * STALL_MS;
+	return sent_ns && clock_monotonic_ns() - sent_ns > UINT64_C(1000000000) * stall_s;
 }
 
 static void tick(void *arg)

@@ -694,13 +694,14 @@ class NoSpace(Files):
                     "large": collection_pb2.CollectionData(data=b"x" * (5 * MIB))})))
         self.put(name, "small", b"fits")
         self.assertEqual(len(self.on_disk(name)), 2)
-        # The bytes fit, the row does not: SQLite knows a limit from a full disk. What
-        # became of the row is not known then, so the bytes stay until the next start.
+        # The bytes fit, the row does not.
         root = os.path.join(self.cluster.data, "repo", "ns", "default", name)
         log = os.path.join(root, os.listdir(root)[0], "collection.db-wal")
         self.limit_file_size(os.path.getsize(log))
-        with self.assertRpcError(Code.RESOURCE_EXHAUSTED, Code.INTERNAL):
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED, text="full"):
             self.put(name, "f", b"new")
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED, text="full"):
+            self.put(name, "another", b"new")
         self.assertEqual(self.get(name, "f")[1], b"old")
         self.limit_file_size(None)
         self.put(name, "f", b"new")

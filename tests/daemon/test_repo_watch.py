@@ -4,8 +4,8 @@ import threading
 
 import grpc
 from collector_testing import (
-    Code, CollectorTest, collection_repo_pb2, collection_server_pb2 as cs, common_pb2, eventually,
-    protos)
+    Code, CollectorTest, collection_repo_pb2, collection_server_pb2 as cs, common_pb2, daemon_pb2,
+    eventually, protos)
 from google.protobuf import json_format, struct_pb2
 
 ORDER = "shop.v1.Order"
@@ -307,6 +307,39 @@ class Watches(CollectorTest):
         w.call, rest = iter([first]), w.call
         w.call = Chain(first, rest)
         return w
+
+
+class StalledClient(CollectorTest):
+    daemons = ("registry", "repo", "dispatcher")
+    options = {"repo": ["--watch-stall-seconds", "1"]}
+
+    def test_a_client_that_does_not_read_is_told_and_loses_nothing(self):
+        order = protos.shop().message(ORDER)
+        self.front.register(protos.shop())
+        self.front.create_collection("stalled", ORDER, full_text_disabled=True)
+        repo = self.client("repo")
+        stalled = Watcher(repo, "stalled").until_caught_up()
+        quick = Watcher(repo, "stalled").until_caught_up()
+        for call in (stalled.call, quick.call):
+            self.addCleanup(call.cancel)
+        for i in range(64):
+            self.front.create("stalled", order(number=str(i), note="x" * (1 << 20)), str(i))
+            quick.until(lambda w, n=i: len(w.events) > n)
+
+        def others():
+            """A third watch sees the second alone: the first has given up its place."""
+            return [m.errors for m in repo.daemon.GetStats(daemon_pb2.GetStatsRequest()).methods
+                    if m.method.endswith("CollectionService/Watch") and m.errors]
+        eventually(others, "the watch has ended")
+        with self.assertRpcError(Code.RESOURCE_EXHAUSTED, text="last cursor"):
+            while True:
+                stalled.next()
+        # What was on its way is little: nothing was queued for it.
+        self.assertLess(len(stalled.events), 32)
+        again = Watcher(repo, "stalled", cursor=stalled.cursor)
+        self.addCleanup(again.call.cancel)
+        again.until(lambda w: len(w.events) + len(stalled.events) >= 64)
+        self.assertEqual(stalled.events + again.events, quick.events)
 
 
 class Chain:
