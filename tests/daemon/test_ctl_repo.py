@@ -42,6 +42,32 @@ class Repo(CollectorTest):
         self.run_ctl("record", "watch", "watched", "--cursor", "nonsense", code=67)
         self.run_ctl("record", "watch", "no-such", code=69)
 
+    def test_writes_that_are_sent_again_or_depend_on_a_lease(self):
+        self.front.create_collection("writes", ORDER)
+
+        def created(number, code=0):
+            return self.run_ctl("record", "create", "writes", "--data",
+                                json.dumps({"number": number}), "--request-id", "c", code=code)[0]
+        self.assertEqual(created("1"), created("1"))
+        created("2", code=67)  # another request
+        record_id = created("1").strip()
+        token = ctl_json(self.cluster, "record", "lease", "writes", "--owner", "me")["records"][0][
+            "token"]
+        change = ("record", "update", "writes", record_id, "--data", '{"number": "3"}')
+        self.run_ctl(*change, "--lease-token", str(int(token) + 1), code=74)
+        self.run_ctl(*change, "--lease-token", "mine", code=67)
+        self.run_ctl(*change, "--lease-token", token, "--request-id", "u")
+        etag = self.front.get("writes", record_id).info.etag
+        self.run_ctl(*change, "--lease-token", token, "--request-id", "u")
+        self.assertEqual(self.front.get("writes", record_id).info.etag, etag)
+        remove = ("record", "delete", "writes", record_id)
+        self.run_ctl(*remove, "--lease-token", str(int(token) + 1), code=74)
+        self.run_ctl(*remove, "--etag", "r0", code=74)
+        self.run_ctl(*remove, "another", "--request-id", "d", code=67)
+        for _ in range(2):
+            self.run_ctl(*remove, "--lease-token", token, "--etag", etag, "--request-id", "d")
+        self.run_ctl(*remove, code=69)
+
     def test_leases(self):
         got = ctl_json(self.cluster, "record", "lease", "queue", "--owner", "me", "--limit", "2",
                        "--filter", "total_cents<2")

@@ -54,6 +54,9 @@ function service_of(path, part) {
 		complain("<grpc/...> only in common/rpc, tests/bench and tests/support")
 	if (header == "sqlite3.h" && from != "store" && from != "tests" && file !~ /^services\/[^\/]*\/[^\/]*_store\.c$/)
 		complain("<sqlite3.h> only in common/store, services/*/*_store.c and tests")
+	if (header ~ /^(common\/store\/|services\/[^\/]*\/(store_internal|[^\/]*_store)\.h)/ && from == "service" &&
+	    file !~ /^services\/[^\/]*\/([^\/]*_store\.[ch]|store_internal\.h)$/)
+		complain("what is below the seam only in services/*/*_store.[ch]")
 	if (header == "jansson.h" && from != "daemon" && from != "tests" && file !~ /^services\/(console\/|worker\/template)/)
 		complain("<jansson.h> only in common/daemon, services/console and services/worker/template.c")
 	if (header ~ /^event2\// && from != "daemon" && from != "tests" && file !~ /^services\/console\//)
@@ -92,3 +95,13 @@ END {
 		exit 1
 	printf "layers: %d includes point down\n", checked
 }'
+
+# A statement in a string, wherever it is not below the seam.
+statement='"[^"]*\b(SELECT |INSERT (OR [A-Z]+ )?INTO |DELETE FROM |UPDATE [a-z_]+ SET |'
+statement+='CREATE (UNIQUE )?(TABLE|INDEX|VIEW|VIRTUAL)|DROP (TABLE|INDEX|VIEW)|ALTER TABLE|PRAGMA )'
+if git ls-files -co --exclude-standard 'services/*.[ch]' 'common/*.[ch]' |
+	grep -vE '^common/store/|_store\.[ch]$' | xargs grep -nE "$statement"; then
+	echo "layers: SQL is for common/store and services/*/*_store.c"
+	exit 1
+fi
+echo "layers: no SQL above the seam"

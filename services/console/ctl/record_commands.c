@@ -89,6 +89,35 @@ static enum status read_item(struct session *s, const struct arguments *args,
 	return json_to_wire(s->types, *ret_type, strbuf_str(&text), text.len, 0, out, err);
 }
 
+static void put_request_id(struct strbuf *request, const struct arguments *args)
+{
+	const char *id = arguments_value(args, "request-id");
+
+	if (id)
+		wire_add_string(request, 110, id);
+}
+
+/* What Update and Delete depend on, in the numbers that both have. */
+static enum status put_conditions(struct strbuf *request, const struct arguments *args,
+				  struct error *err)
+{
+	const char *etag = arguments_value(args, "etag");
+	const char *token = arguments_value(args, "lease-token");
+	char *end;
+
+	if (etag)
+		wire_add_string(request, 100, etag);
+	put_request_id(request, args);
+	if (!token)
+		return STATUS_OK;
+	const long long number = strtoll(token, &end, 10);
+	if (end == token || *end || number <= 0)
+		return error_set(err, STATUS_INVALID_ARGUMENT,
+				 "--lease-token takes a lease's number");
+	wire_add_uint(request, 111, (uint64_t)number);
+	return STATUS_OK;
+}
+
 static int run_create(struct session *s, const struct arguments *args)
 {
 	AUTO_STRBUF item = STRBUF_INIT;
@@ -104,6 +133,7 @@ static int run_create(struct session *s, const struct arguments *args)
 			  args->count > 1 ? args->positional[1] : "", type->full_name,
 			  bytes_of(item.buf, item.len));
 	put_labels(&request, 100, labels);
+	put_request_id(&request, args);
 	json_decref(labels);
 	if (session_call_bytes(s, "/collector.CollectionService/Create",
 			       bytes_of(request.buf, request.len), &reply, &err) != STATUS_OK)
@@ -121,11 +151,12 @@ static int run_update(struct session *s, const struct arguments *args)
 	AUTO_STRBUF item = STRBUF_INIT;
 	AUTO_STRBUF request = STRBUF_INIT;
 	const struct pool_message *type;
-	const char *path, *etag = arguments_value(args, "etag");
+	const char *path;
 	json_t *reply;
 	struct error err;
 
-	if (read_item(s, args, &type, &item, &err) != STATUS_OK)
+	if (read_item(s, args, &type, &item, &err) != STATUS_OK ||
+	    put_conditions(&request, args, &err) != STATUS_OK)
 		return session_fail(&err);
 	wire_add_string(&request, 1, s->ns);
 	wire_add_string(&request, 2, args->positional[0]);
@@ -133,8 +164,6 @@ static int run_update(struct session *s, const struct arguments *args)
 	session_put_any(&request, 4, type->full_name, bytes_of(item.buf, item.len));
 	for (size_t i = 0; (path = arguments_nth(args, "mask", i)); i++)
 		wire_add_string(&request, 5, path);
-	if (etag)
-		wire_add_string(&request, 100, etag);
 	if (arguments_has(args, "allow-missing"))
 		wire_add_uint(&request, 101, 1);
 	if (session_call_bytes(s, "/collector.CollectionService/Update",
@@ -169,16 +198,36 @@ static int run_get(struct session *s, const struct arguments *args)
 	return 0;
 }
 
+/* One of them, with what it depends on. */
+static enum status delete_one(struct session *s, const struct arguments *args, const char *id,
+			      struct error *err)
+{
+	AUTO_STRBUF request = STRBUF_INIT;
+	enum status status = put_conditions(&request, args, err);
+
+	wire_add_string(&request, 1, s->ns);
+	wire_add_string(&request, 2, args->positional[0]);
+	wire_add_string(&request, 3, id);
+	wire_add_uint(&request, 101, 1);
+	if (status == STATUS_OK)
+		status = session_call_bytes(s, "/collector.CollectionService/Delete",
+					    bytes_of(request.buf, request.len), NULL, err);
+	return status;
+}
+
 static int run_delete(struct session *s, const struct arguments *args)
 {
 	struct error err;
 
+	if (args->count > 2 &&
+	    (arguments_has(args, "request-id") || arguments_has(args, "lease-token") ||
+	     arguments_has(args, "etag"))) {
+		(void)!error_set(&err, STATUS_INVALID_ARGUMENT,
+				 "--etag, --lease-token and --request-id are for one record");
+		return session_fail(&err);
+	}
 	for (size_t i = 1; i < args->count; i++)
-		if (session_call(s, "/collector.CollectionService/Delete",
-				 json_pack("{s:s, s:s, s:s, s:b}", "namespace", s->ns,
-					   "collectionName", args->positional[0], "id",
-					   args->positional[i], "mustExist", 1),
-				 NULL, &err) != STATUS_OK)
+		if (delete_one(s, args, args->positional[i], &err) != STATUS_OK)
 			return session_fail(&err);
 	return 0;
 }
@@ -413,6 +462,7 @@ static const struct flag create_flags[] = {
 	{"data", 'd', "JSON|@FILE|-", "the record"},
 	{"type", 'T', "MESSAGE", "its type, where the collection has none"},
 	{"label", 'l', "KEY=VALUE", "a label; may be repeated"},
+	{"request-id", 0, "ID", "done once, however often it is sent with this"},
 	{NULL, 0, NULL, NULL},
 };
 static const struct flag update_flags[] = {
@@ -420,7 +470,15 @@ static const struct flag update_flags[] = {
 	{"type", 'T', "MESSAGE", "its type, where the collection has none"},
 	{"mask", 'm', "PATH", "change only this field; may be repeated"},
 	{"etag", 0, "ETAG", "only while the record is this one"},
+	{"lease-token", 0, "N", "only while this lease of the record is held"},
+	{"request-id", 0, "ID", "done once, however often it is sent with this"},
 	{"allow-missing", 0, NULL, "create it when it is not there"},
+	{NULL, 0, NULL, NULL},
+};
+static const struct flag delete_flags[] = {
+	{"etag", 0, "ETAG", "only while the record is this one"},
+	{"lease-token", 0, "N", "only while this lease of the record is held"},
+	{"request-id", 0, "ID", "done once, however often it is sent with this"},
 	{NULL, 0, NULL, NULL},
 };
 static const struct flag list_flags[] = {
@@ -469,8 +527,8 @@ const struct command record_commands[] = {
 	{"record", "get", "COLLECTION ID", "print a record", NULL, NULL, 2, 2, run_get},
 	{"record", "update", "COLLECTION ID", "replace a record, or some of its fields", NULL,
 	 update_flags, 2, 2, run_update},
-	{"record", "delete", "COLLECTION ID...", "delete records", NULL, NULL, 2, ARGUMENTS_MAX,
-	 run_delete},
+	{"record", "delete", "COLLECTION ID...", "delete records", NULL, delete_flags, 2,
+	 ARGUMENTS_MAX, run_delete},
 	{"record", "list", "COLLECTION", "list records", NULL, list_flags, 1, 1, run_list},
 	{"record", "search", "COLLECTION", "find records by text and fields", NULL,
 	 search_flags, 1, 1, run_search},
