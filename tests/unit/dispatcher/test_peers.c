@@ -4,6 +4,7 @@
 
 #include "common/rpc/client.h"
 #include "services/dispatcher/handlers.h"
+#include "tests/support/bare_server.h"
 #include "tests/support/suite.h"
 
 static struct rpc_client *client;
@@ -278,6 +279,44 @@ START_TEST(handlers_are_listed_in_pages)
 }
 END_TEST
 
+/* Call anything there: its connection is up afterwards. */
+static void connect_to(const char *address)
+{
+	struct rpc_channel *channel = rpc_client_channel(client, address, RPC_TRUST_FOREIGN);
+	struct bytes reply;
+	struct error err;
+
+	ck_assert_int_eq(rpc_invoke_raw(channel, "/no.such/Method", bytes_of(NULL, 0), NULL,
+					&arena, &reply, NULL, &err),
+			 STATUS_UNIMPLEMENTED);
+	ck_assert(rpc_channel_is_ready(channel));
+	rpc_channel_unref(channel);
+}
+
+START_TEST(who_is_not_connected_is_not_chosen_while_others_are)
+{
+	struct bare_server *server = bare_server_new(0);
+	const char *address = arena_printf(&arena, "127.0.0.1:%d", bare_server_port(server));
+	struct peer *taken[20], *lost;
+
+	ck_assert(peers_put(peers, "lost", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "also-lost", "127.0.0.1:2", users, true));
+	ck_assert(peers_put(peers, "there", address, users, true));
+	connect_to(address);
+	for (int i = 0; i < 20; i++) { /* however busy it is */
+		taken[i] = peers_take_serving(peers, "users", NULL, 0);
+		ck_assert_str_eq(peer_id(taken[i]), "there");
+	}
+	/* If it was tried already, the others are better than nobody. */
+	lost = peers_take_serving(peers, "users", (const struct peer *const *)taken, 1);
+	ck_assert_ptr_nonnull(strstr(peer_id(lost), "lost"));
+	peer_done(lost);
+	for (int i = 0; i < 20; i++)
+		peer_done(taken[i]);
+	bare_server_free(server);
+}
+END_TEST
+
 int main(void)
 {
 	return suite_run("peers", setup, teardown,
@@ -290,6 +329,7 @@ int main(void)
 				 handlers_are_found_by_method_or_for_the_whole_service,
 				 who_was_away_is_asked_last,
 				 handlers_are_listed_in_pages,
+				 who_is_not_connected_is_not_chosen_while_others_are,
 				 NULL,
 			 });
 }
