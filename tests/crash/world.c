@@ -122,11 +122,13 @@ void world_create(struct world *w, const char *collection)
 		.created_us = NOW_US,
 	};
 	expectation_begin(collection, "", "yes");
+	expectation_begin(collection, "shape of", "name all");
 	enum status status = catalog_create(w->catalog, &d, &err);
 	/* Killed before, it may have been made. */
 	if (status != STATUS_ALREADY_EXISTS)
 		must(status, &err, "catalog_create");
 	expectation_done(collection, "", "yes");
+	expectation_done(collection, "shape of", "name all");
 	pool_unref(type.pool);
 	arena_release(&arena);
 }

@@ -1,10 +1,11 @@
 """Collections without a type; what an Any inside a record is; methods called for records."""
 
+import os
 import threading
 
 from collector_testing import (
     Code, CollectorTest, collection_pb2, collection_repo_pb2, collection_server_pb2 as cs,
-    dispatcher_pb2, protos)
+    common_pb2, dispatcher_pb2, protos, worker_pb2)
 from google.protobuf import any_pb2, json_format, struct_pb2, wrappers_pb2
 
 ORDER = "shop.v1.Order"
@@ -131,6 +132,42 @@ class Untyped(CollectorTest):
             collection_name="boxes", id="known", update_mask=["inside"],
             item=protos.pack(self.box("", protos.pack(self.Coin(metal="tin"))))))
         self.assertEqual(self.listed("boxes", filter={"inside.metal": "tin"}), ["known"])
+
+    def test_in_system_an_any_is_of_the_namespace_that_its_record_is_about(self):
+        with open(os.path.join(self.cluster.data, "daemon.key"), "rb") as f:
+            daemon = (("collector-internal-key", f.read().strip()),
+                      ("collector-internal-daemon", "worker"))
+        repo = self.client("repo")
+        repo.repo.CreateCollection(collection_repo_pb2.CreateCollectionRequest(
+            collection=collection_pb2.Collection(
+                namespace="system", name="runs", message_type=common_pb2.MessageTypeRef(
+                    message_name="collector.ActiveWorkflow"))), metadata=daemon)
+        # One name, two types: only the namespace tells what the bytes are.
+        for namespace, field in (("first", "string metal = 1;"), ("second", "string town = 1;")):
+            self.front.register(protos.Types(protos.single_file(
+                "n/v1/named.proto", "message Named { %s }" % field, "n.v1")), namespace=namespace)
+        for namespace in ("first", "second", "third"):
+            run = worker_pb2.ActiveWorkflow(id=namespace, namespace=namespace)
+            run.input.type_url = "type.googleapis.com/n.v1.Named"
+            run.input.value = wrappers_pb2.StringValue(value="tin").SerializeToString()
+            repo.records.Create(cs.CreateRequest(
+                namespace="system", collection_name="runs", id=namespace, item=protos.pack(run)),
+                metadata=daemon)
+
+        def runs(condition):
+            return [i.id for i in self.front.records.List(cs.ListRequest(
+                namespace="system", collection_name="runs", filter=struct(condition))).infos]
+        self.assertEqual(runs({"input.metal": "tin"}), ["first"])
+        self.assertEqual(runs({"input.town": "tin"}), ["second"])
+        self.assertEqual(runs({"input.@bytes": {"exists": True}}), ["third"])
+        # An update is of the namespace that the record is about then.
+        moved = worker_pb2.ActiveWorkflow()
+        moved.CopyFrom(run)
+        moved.namespace = "second"
+        repo.records.Update(cs.UpdateRequest(
+            namespace="system", collection_name="runs", id="third", item=protos.pack(moved)),
+            metadata=daemon)
+        self.assertEqual(runs({"input.town": "tin"}), ["second", "third"])
 
     def mint(self, melt):
         backend = self.backend({"/t.v1.Mint/Melt": melt})
