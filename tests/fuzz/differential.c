@@ -4,6 +4,7 @@
  * type, the second tells wire from JSON.
  */
 #define _GNU_SOURCE /* memmem */
+#include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -377,6 +378,25 @@ static bool has_quoted_exponent(struct bytes text)
 	return false;
 }
 
+/* Numbers in quotes that JSON's grammar lacks, which C++ 3.21 takes: "017", "+1", " 1". */
+static bool has_loose_number(struct bytes text)
+{
+	const char *at = (const char *)text.data, *end = at + text.size;
+
+	while ((at = memchr(at, '"', (size_t)(end - at)))) {
+		const char *start = ++at;
+		start += start < end && *start == '-';
+		if (end - start >= 2 && ((*start == '0' && isdigit((unsigned char)start[1])) ||
+					 *start == '+' || isspace((unsigned char)*start)))
+			return true;
+		while (at < end && strchr("-.0123456789", *at) && *at)
+			at++;
+		if (at > start && at < end && isspace((unsigned char)*at))
+			return true;
+	}
+	return false;
+}
+
 static bool contains(struct bytes text, const char *word)
 {
 	return memmem(text.data, text.size, word, strlen(word)) != NULL;
@@ -415,6 +435,8 @@ static bool is_judged_alike(struct bytes text, bool accepted)
 	if (accepted)
 		return !has_quoted_exponent(text) && !has_base64(text) &&
 		       !has_other_host(text) && !has_empty_name(text);
+	if (strstr(err.message, "not an integer") || strstr(err.message, "not a number"))
+		return !has_loose_number(text);
 	/* One field by both of its names. */
 	return !strstr(err.message, "is there twice");
 }
