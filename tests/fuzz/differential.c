@@ -285,6 +285,23 @@ static bool has_other_host(struct bytes text)
 	return false;
 }
 
+/* Is @err what the specification refuses and C++ 3.21 prints? */
+static bool is_lax_there(void)
+{
+	static const char *const reasons[] = {"a Value has no kind",
+					      "a Value is not a finite number",
+					      "a FieldMask path is empty, or not in",
+					      "a Duration is out of range, or of two signs",
+					      "an Any holds the unknown type",
+					      "the bytes are not a ", /* in an Any */
+					      "is not valid UTF-8"};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (strstr(err.message, reasons[i]))
+			return true;
+	return false;
+}
+
 static void check_json(const struct type *t, struct bytes message)
 {
 	AUTO_STRBUF text = STRBUF_INIT;
@@ -295,12 +312,7 @@ static void check_json(const struct type *t, struct bytes message)
 
 	if (!theirs && (is_deep(fuzz_written(&text)) || has_other_host(fuzz_written(&text))))
 		return;
-	/* Errors by the specification, and printed by C++ 3.21, which looks less into an Any. */
-	if (status != STATUS_OK && (strstr(err.message, "a Value has no kind") ||
-				    strstr(err.message, "a Value is not a finite number") ||
-				    strstr(err.message, "an Any holds the unknown type") ||
-				    strstr(err.message, "the bytes are not a ") ||
-				    strstr(err.message, "is not valid UTF-8")))
+	if (status != STATUS_OK && is_lax_there())
 		return;
 	FUZZ_CHECK((status == STATUS_OK) == (theirs != NULL), &err, &text);
 	if (!theirs)
