@@ -28,8 +28,8 @@ runtime_packages=(
 # conformance tests' runner; g++ compiles what is held against libprotobuf's C++, and Go
 # what is held against grpc-go.
 dev_packages=(
-	check clang clang-format clang-tidy cppcheck g++ git golang-google-grpc-dev grpc-proto
-	iproute2 iptables libprotoc-dev libsubunit-dev protobuf-compiler-grpc python3
+	check clang clang-format clang-tidy cppcheck g++ git golang-google-grpc-dev iproute2
+	iptables libprotoc-dev libsubunit-dev protobuf-compiler-grpc python3
 	python3-grpcio python3-h2 python3-protobuf
 )
 
@@ -54,9 +54,12 @@ dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|cl
 	'npm|npm' 'nsenter|util-linux' '/usr/bin/python3|python3' '/usr/sbin/iptables|iptables')
 
 runtime_files=('/usr/include/google/protobuf/descriptor.proto|libprotobuf-dev')
-dev_files=('/usr/share/grpc-proto/grpc/testing/test.proto|grpc-proto'
-	'/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev'
+dev_files=('/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev'
 	'/usr/share/gocode/src/google.golang.org/grpc/interop/grpc_testing|golang-google-grpc-dev')
+
+# One of these will do; tests/support/protos.py looks there too.
+grpc_protos=(/usr/share/grpc-proto/grpc/testing/test.proto
+	/usr/share/gocode/src/google.golang.org/grpc/debian/missing-sources/grpc/grpc-proto/master/grpc/testing/test.proto)
 
 dev=0 check_only=0
 
@@ -89,6 +92,9 @@ problems()
 	done
 	if ((dev)) && ! command -v go /usr/lib/go-*/bin/go >/dev/null; then
 		echo "missing program: go (package golang-go)"
+	fi
+	if ((dev)) && [[ ! -e ${grpc_protos[0]} && ! -e ${grpc_protos[1]} ]]; then
+		echo "missing file: grpc/testing/test.proto (package grpc-proto, else golang-google-grpc-dev)"
 	fi
 	for path in "${files[@]}"; do
 		[[ -e ${path%|*} ]] || echo "missing file: ${path%|*} (package ${path#*|})"
@@ -229,6 +235,8 @@ packages_to_install()
 	# A Go or an npm that is there, from whatever source, is left alone.
 	command -v go /usr/lib/go-*/bin/go >/dev/null || echo golang-go
 	command -v npm >/dev/null || echo npm
+	# Debian 13 has no such package: its grpc-go has the same files.
+	[[ -z $(candidate grpc-proto) ]] || echo grpc-proto
 }
 
 install()

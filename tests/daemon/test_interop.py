@@ -7,7 +7,6 @@ from collector_testing import daemon_pb2, eventually, protos, registry_pb2
 from mesh import TwoHopsTest
 
 PROGRAM = os.environ.get("COLLECTOR_INTEROP", os.path.abspath("build/interop"))
-GRPC_PROTOS = "/usr/share/grpc-proto"
 SERVICE = "grpc.testing.TestService"
 CASES = {
     "empty_unary", "large_unary", "client_streaming", "server_streaming", "ping_pong",
@@ -33,7 +32,7 @@ class Interop(TwoHopsTest):
     def register(cls, namespace, client, *also):
         """All but UnimplementedService, which nobody is to know, unless it is named."""
         types = protos.Types(protos.compile_files(
-            ["grpc/testing/test.proto"], include=GRPC_PROTOS))
+            ["grpc/testing/test.proto"], include=protos.GRPC_PROTOS))
         test = types.file("grpc/testing/test.proto")
         for service in list(test.service):
             if "grpc.testing." + service.name not in (SERVICE, *also):
