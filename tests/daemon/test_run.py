@@ -63,7 +63,9 @@ class Run(unittest.TestCase):
         return process
 
     def pid(self, name):
-        return self.clients[name].daemon.GetStats(daemon_pb2.GetStatsRequest(), timeout=5).pid
+        # Waiting, since between calls that fail at once nothing drives the connecting.
+        return self.clients[name].daemon.GetStats(
+            daemon_pb2.GetStatsRequest(), timeout=5, wait_for_ready=True).pid
 
     def test_a_whole_life(self):
         process = self.start()
