@@ -504,6 +504,7 @@ TEST_SUPPORT_SRC := \
 TEST_PROGRAMS := \
 	tests/bench/attached_echo.c \
 	tests/bench/bare_echo.c \
+	tests/bench/bare_proxy.c \
 	tests/bench/echo_server.c \
 	tests/bench/load.c \
 	tests/bench/memory_scan.c \

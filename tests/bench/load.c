@@ -3,7 +3,10 @@
  * completion queue, each answered call making room for the next.
  *
  *	load -t 127.0.0.1:50051 -m /pkg.Service/Method -f request.bin
- *	     [-c in-flight] [-d seconds] [-w warm-up seconds] [-H key=value]
+ *	     [-s] [-c in-flight] [-d seconds] [-w warm-up seconds] [-H key=value]
+ *
+ * With -s N streams are opened, and it is messages that are counted: each goes when
+ * the one before it has been answered by one.
  *
  * Prints one line: calls a second, latencies in microseconds, failures. The
  * exit code is 1 if a call failed.
@@ -43,7 +46,7 @@ struct load {
 	size_t varies_at; /* SIZE_MAX: every request is the same */
 	uint32_t started;
 	grpc_metadata header;
-	bool has_header;
+	bool has_header, is_streaming;
 	uint32_t *latency_us10; /* tenths of a microsecond */
 	size_t samples;
 	uint64_t failures;
@@ -64,7 +67,7 @@ static grpc_byte_buffer *next_request(struct load *l)
 	return buffer;
 }
 
-static void start(struct load *l, struct slot *s)
+static void start_call(struct load *l, struct slot *s)
 {
 	gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 					     gpr_time_from_seconds(TIMEOUT_S, GPR_TIMESPAN));
@@ -97,7 +100,49 @@ static void start(struct load *l, struct slot *s)
 		abort();
 }
 
-static void finish(struct load *l, struct slot *s)
+/* The stream's next, which opens it if it is the first. */
+static void start_message(struct load *l, struct slot *s)
+{
+	const bool opens = !s->call;
+	grpc_op ops[4];
+
+	memset(ops, 0, sizeof(ops));
+	s->in = NULL;
+	s->started_ns = clock_monotonic_ns();
+	s->out = next_request(l);
+	ops[0].op = GRPC_OP_SEND_MESSAGE;
+	ops[0].data.send_message.send_message = s->out;
+	ops[1].op = GRPC_OP_RECV_MESSAGE;
+	ops[1].data.recv_message.recv_message = &s->in;
+	ops[2].op = GRPC_OP_SEND_INITIAL_METADATA;
+	ops[2].data.send_initial_metadata.metadata = &l->header;
+	ops[2].data.send_initial_metadata.count = l->has_header;
+	ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
+	ops[3].data.recv_initial_metadata.recv_initial_metadata = &s->headers;
+	if (opens) {
+		grpc_metadata_array_init(&s->headers);
+		s->call = grpc_channel_create_registered_call(
+			l->channel, NULL, 0, l->queue, l->method,
+			gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+	}
+	if (grpc_call_start_batch(s->call, ops, opens ? 4 : 2, s, NULL) != GRPC_CALL_OK)
+		abort();
+}
+
+/* False: the stream has ended, and so has our part in it. */
+static bool finish_message(struct load *l, struct slot *s)
+{
+	const bool is_answered = s->in != NULL;
+
+	if (!is_answered && !l->failures++)
+		fprintf(stderr, "a stream has ended\n");
+	if (s->in)
+		grpc_byte_buffer_destroy(s->in);
+	grpc_byte_buffer_destroy(s->out);
+	return is_answered;
+}
+
+static void finish_call(struct load *l, struct slot *s)
 {
 	if (s->code != GRPC_STATUS_OK && !l->failures++) {
 		char *text = grpc_slice_to_c_string(s->details);
@@ -110,6 +155,22 @@ static void finish(struct load *l, struct slot *s)
 	grpc_metadata_array_destroy(&s->trailers);
 	grpc_slice_unref(s->details);
 	grpc_call_unref(s->call);
+}
+
+static void start(struct load *l, struct slot *s)
+{
+	if (l->is_streaming)
+		start_message(l, s);
+	else
+		start_call(l, s);
+}
+
+static bool finish(struct load *l, struct slot *s)
+{
+	if (l->is_streaming)
+		return finish_message(l, s);
+	finish_call(l, s);
+	return true;
 }
 
 static int ascending(const void *a, const void *b)
@@ -126,7 +187,7 @@ static double at(const struct load *l, double part)
 	return l->samples ? l->latency_us10[i < l->samples ? i : l->samples - 1] / 10.0 : 0;
 }
 
-/* Calls that start and end inside the measured window count. */
+/* What starts and ends inside the measured window counts. */
 static void run(struct load *l, unsigned in_flight, double warm_s, double seconds)
 {
 	struct slot *slots = xcalloc(in_flight, sizeof(*slots));
@@ -141,10 +202,10 @@ static void run(struct load *l, unsigned in_flight, double warm_s, double second
 			l->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 		struct slot *s = event.tag;
 		uint64_t now = clock_monotonic_ns();
-		finish(l, s);
+		const bool goes_on = finish(l, s) && now < until;
 		if (s->started_ns >= from && now <= until && l->samples < MAX_SAMPLES)
 			l->latency_us10[l->samples++] = (uint32_t)((now - s->started_ns) / 100);
-		if (now < until)
+		if (goes_on)
 			start(l, s);
 		else
 			live--;
@@ -212,7 +273,7 @@ int main(int argc, char **argv)
 	int o;
 
 	grpc_init();
-	while ((o = getopt(argc, argv, "t:m:f:c:d:w:H:")) != -1)
+	while ((o = getopt(argc, argv, "t:m:f:c:d:w:H:s")) != -1)
 		switch (o) {
 		case 't':
 			target = optarg;
@@ -231,6 +292,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			warm = atof(optarg);
+			break;
+		case 's':
+			l.is_streaming = true;
 			break;
 		case 'H':
 			if (!set_header(&l, optarg))

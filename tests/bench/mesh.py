@@ -1,7 +1,7 @@
 """What the dispatcher's ways to a handler cost, as ratios to a direct call in one run.
 
-A native hop, a Dispatch, an attached handler, two hops over the mesh; and what the history
-costs. BENCH_SECONDS (1) is one measurement, BENCH_ROUNDS (3) how often each is repeated.
+A native hop, beside a proxy that does nothing else; a Dispatch, an attached handler, two
+hops over the mesh, messages of streams; and what the history costs. BENCH_SECONDS (1) is one measurement, BENCH_ROUNDS (3) how often each is repeated.
 """
 
 import os
@@ -12,7 +12,7 @@ from run import ECHO, PROGRAMS, Server, Table, load
 
 from collector_testing import Client, Cluster, dispatcher_pb2 as dp, protos
 
-NAMESPACES = ("default", "attached", "far")
+NAMESPACES = ("default", "attached", "far", "streams", "far-streams")
 DISPATCH = "/collector.CollectiveDispatcher/Dispatch"
 
 
@@ -47,13 +47,30 @@ def dispatch_request(types, namespace):
     return request.SerializeToString()
 
 
-def bench(types, echo, near, silent):
+BIDI = "/echo.v1.EchoService/Bidi"
+
+
+def bench_streams(streams, near, silent):
+    plain = b"\x0a\x40" + 64 * b"x"
+    for in_flight in (1, 8, 64):
+        table = Table("messages of 64 bytes there and back, %d streams" % in_flight)
+        for name, address, header in (("direct", streams.address, None),
+                                      ("one hop", near, "collector-namespace=streams"),
+                                      ("two hops", near, "collector-namespace=far-streams"),
+                                      ("one hop without history", silent,
+                                       "collector-namespace=streams")):
+            table.add(name, lambda a=address, h=header: load(a, BIDI, plain, in_flight, h, True))
+        table.run()
+
+
+def bench(types, echo, bare, near, silent):
     plain = b"\x0a\x40" + 64 * b"x"
     attached, far = "collector-namespace=attached", "collector-namespace=far"
     for in_flight in (1, 8, 64):
         table = Table("unary echo of 64 bytes, %d in flight" % in_flight)
         for name, address, method, request, header in (
                 ("direct", echo.address, ECHO, plain, None),
+                ("a bare proxy", bare.address, ECHO, plain, None),
                 ("native, one hop", near, ECHO, plain, None),
                 ("the same without history", silent, ECHO, plain, None),
                 ("native, two hops", near, ECHO, plain, far),
@@ -69,27 +86,35 @@ def bench(types, echo, near, silent):
 
 
 def main():
-    types, echo = echo_types(), Server("echo_server")
-    near, client = start("near", "--namespaces", "default,attached")
-    far, far_client = start("far", "--namespaces", "far")
+    types, echo, streams = echo_types(), Server("echo_server"), Server("streams", "serve")
+    bare = Server("bare_proxy", echo.address)
+    near, client = start("near", "--namespaces", "default,attached,streams")
+    far, far_client = start("far", "--namespaces", "far,far-streams")
     silent, silent_client = start("silent", "--history-max-records", "0")
     processes = []
     try:
         for namespace in NAMESPACES:
             client.register(types, namespace)
-        far_client.register(types, "far")
-        silent_client.register(types)
+        for namespace in ("far", "far-streams"):
+            far_client.register(types, namespace)
+        for namespace in ("default", "streams"):
+            silent_client.register(types, namespace)
+        for c, namespace in ((client, "streams"), (silent_client, "streams"),
+                             (far_client, "far-streams")):
+            c.register_handler("echo.v1.EchoService", streams.address, namespace)
         client.register_handler("echo.v1.EchoService", echo.address)
         silent_client.register_handler("echo.v1.EchoService", echo.address)
         far_client.register_handler("echo.v1.EchoService", echo.address, "far")
         client.dispatcher.ConnectPeer(dp.ConnectPeerRequest(address=far.address("dispatcher")))
         processes.append(attach(near.address("dispatcher")))
-        bench(types, echo, near.address("dispatcher"), silent.address("dispatcher"))
+        bench(types, echo, bare, near.address("dispatcher"), silent.address("dispatcher"))
+        bench_streams(streams, near.address("dispatcher"), silent.address("dispatcher"))
     finally:
         for process in processes:
             process.kill()
             process.wait()
-        echo.stop()
+        for server in (bare, streams, echo):
+            server.stop()
         problems = [p for cluster in (near, far, silent) for p in cluster.stop()]
         for cluster in (near, far, silent):
             cluster.close()

@@ -47,9 +47,9 @@ message Entry {
 class Server:
     """A program that prints "port N"."""
 
-    def __init__(self, name):
-        self.process = subprocess.Popen([os.path.join(PROGRAMS, name)], stdout=subprocess.PIPE,
-                                        encoding="ascii")
+    def __init__(self, name, *arguments):
+        self.process = subprocess.Popen([os.path.join(PROGRAMS, name), *arguments],
+                                        stdout=subprocess.PIPE, encoding="ascii")
         self.address = "127.0.0.1:" + self.process.stdout.readline().split()[1]
 
     def stop(self):
@@ -57,8 +57,8 @@ class Server:
         self.process.wait()
 
 
-def load(address, method, request, in_flight, header=None):
-    """One measurement: {"qps": ..., "p50": ..., "p99": ...}."""
+def load(address, method, request, in_flight, header=None, streams=False):
+    """One measurement: {"qps": ..., "p50": ..., "p99": ...}; with streams, of messages."""
     with tempfile.NamedTemporaryFile() as f:
         f.write(request)
         f.flush()
@@ -66,6 +66,8 @@ def load(address, method, request, in_flight, header=None):
                    "-c", str(in_flight), "-d", str(SECONDS)]
         if header:
             command += ["-H", header]
+        if streams:
+            command.append("-s")
         out = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     return {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", out)}
 

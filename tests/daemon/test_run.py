@@ -52,7 +52,9 @@ class Run(unittest.TestCase):
         environment.update(changes)
         process = subprocess.Popen(
             [RUN], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, encoding="utf-8")
+            stderr=subprocess.PIPE, encoding="utf-8",
+            # What runs in a shell's background is started deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
         def end():
             if process.poll() is None:

@@ -220,25 +220,27 @@ static bool same_object(const json_t *ours, const json_t *theirs, bool in_any)
 }
 
 /* Values are the same, in whatever order, numbers in whatever form. */
-static bool same_json(const json_t *a, const json_t *b, bool in_any)
+static bool same_json(const json_t *ours, const json_t *theirs, bool in_any)
 {
 	json_t *value;
 	size_t i;
 
 	/* C++ 3.21 prints more digits of a float than it takes. */
-	if (json_is_number(a) && json_is_number(b))
-		return json_number_value(a) == json_number_value(b) ||
-		       (float)json_number_value(a) == (float)json_number_value(b);
-	if (json_typeof(a) != json_typeof(b))
+	if (json_is_number(ours) && json_is_number(theirs))
+		return json_number_value(ours) == json_number_value(theirs) ||
+		       (float)json_number_value(ours) == (float)json_number_value(theirs);
+	if (json_typeof(ours) != json_typeof(theirs))
 		return false;
-	if (json_is_array(a)) {
-		if (json_array_size(a) != json_array_size(b))
+	if (json_is_array(ours)) {
+		if (json_array_size(ours) != json_array_size(theirs))
 			return false;
-		json_array_foreach(a, i, value) if (!same_json(value, json_array_get(b, i),
-							       in_any)) return false;
+		json_array_foreach(ours, i,
+				   value) if (!same_json(value, json_array_get(theirs, i),
+							 in_any)) return false;
 		return true;
 	}
-	return json_is_object(a) ? same_object(a, b, in_any) : json_equal(a, b);
+	return json_is_object(ours) ? same_object(ours, theirs, in_any)
+				    : json_equal(ours, theirs);
 }
 
 static json_t *parsed(const char *text, size_t size)

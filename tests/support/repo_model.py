@@ -158,11 +158,16 @@ class Leases:
         for _ in range(count):
             known = self.rng.choice([self.held, self.held, self.over, {}])
             record_id = self.rng.choice(list(known or self.test.records or ["id-0"]))
-            token = known.get(record_id, 0) or self.rng.randrange(1, self.last_token + 9)
+            token = known.get(record_id, 0) or self.wrong_token()
             if record_id not in [r.id for r, _ in refs]:
                 refs.append((cs.LeaseRef(id=record_id, token=token),
                              self.held.get(record_id) == token))
         return refs
+
+    def wrong_token(self):
+        """Another record's, or nobody's; never one that nobody was told: it might be right."""
+        told = [t for t in (*self.held.values(), *self.over.values()) if t]
+        return self.rng.choice([*told, self.last_token + 1000])
 
     def request(self):
         """A Lease, and the ids that it must be given."""
