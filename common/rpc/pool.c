@@ -15,7 +15,7 @@ struct job {
 
 struct rpc_pool {
 	pthread_mutex_t mutex; /* guards all below but the thread array */
-	pthread_cond_t has_work;
+	pthread_cond_t has_work, at_rest;
 	struct job *ring;
 	unsigned capacity, first, queued, idle;
 	bool stopping;
@@ -33,7 +33,8 @@ static void *pool_run(void *arg)
 	for (;;) {
 		struct job job;
 		while (!pool->queued && !pool->stopping) {
-			pool->idle++;
+			if (++pool->idle == pool->thread_count)
+				pthread_cond_broadcast(&pool->at_rest);
 			pthread_cond_wait(&pool->has_work, &pool->mutex);
 			pool->idle--;
 		}
@@ -57,6 +58,7 @@ struct rpc_pool *rpc_pool_new(const char *thread_name, unsigned threads, unsigne
 
 	pthread_mutex_init(&pool->mutex, NULL);
 	pthread_cond_init(&pool->has_work, NULL);
+	pthread_cond_init(&pool->at_rest, NULL);
 	pool->capacity = max_queued ? max_queued : 1;
 	pool->ring = xcalloc(pool->capacity, sizeof(*pool->ring));
 	pool->thread_count = threads;
@@ -81,6 +83,7 @@ void rpc_pool_free(struct rpc_pool *pool)
 	for (unsigned i = 0; i < pool->thread_count; i++)
 		pthread_join(pool->threads[i], NULL);
 	pthread_cond_destroy(&pool->has_work);
+	pthread_cond_destroy(&pool->at_rest);
 	pthread_mutex_destroy(&pool->mutex);
 	free(pool->ring);
 	free(pool);
@@ -102,4 +105,12 @@ bool rpc_pool_submit(struct rpc_pool *pool, void (*work)(void *arg), void *arg)
 	}
 	pthread_mutex_unlock(&pool->mutex);
 	return taken;
+}
+
+void rpc_pool_settle(struct rpc_pool *pool)
+{
+	pthread_mutex_lock(&pool->mutex);
+	while (pool->queued || pool->idle < pool->thread_count)
+		pthread_cond_wait(&pool->at_rest, &pool->mutex);
+	pthread_mutex_unlock(&pool->mutex);
 }

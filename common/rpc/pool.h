@@ -17,4 +17,10 @@ void rpc_pool_free(struct rpc_pool *pool);
 bool rpc_pool_submit(struct rpc_pool *pool, void (*work)(void *arg), void *arg)
 	__attribute__((warn_unused_result));
 
+/*
+ * Wait until nothing is queued and no thread is at work: what jobs use may be freed then,
+ * if nobody submits any more. Not on a thread of the pool.
+ */
+void rpc_pool_settle(struct rpc_pool *pool);
+
 #endif

@@ -280,12 +280,10 @@ static bool wait_until_idle(struct rpc_server *s, int ms)
 	return true;
 }
 
-bool rpc_server_stop(struct rpc_server *s, int grace_ms)
+static bool end_calls(struct rpc_server *s, int grace_ms)
 {
 	bool idle;
 
-	if (!s->started)
-		return true;
 	rpc_health_end_watches(s->health);
 	s->stopped_tag = rpc_tag(server_stopped);
 	grpc_server_shutdown_and_notify(s->core, rpc_loop_queue(s->loops[0].loop),
@@ -300,6 +298,17 @@ bool rpc_server_stop(struct rpc_server *s, int grace_ms)
 	idle = wait_until_idle(s, CANCEL_GRACE_MS);
 	pthread_mutex_unlock(&s->mutex);
 	return idle;
+}
+
+bool rpc_server_stop(struct rpc_server *s, int grace_ms)
+{
+	if (!s->started)
+		return true;
+	if (!end_calls(s, grace_ms))
+		return false;
+	/* Calls have ended; what they left to do, and timers, uses what is freed next. */
+	rpc_pool_settle(s->pool);
+	return true;
 }
 
 static void free_methods(struct rpc_server *s)

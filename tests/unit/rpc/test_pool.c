@@ -53,6 +53,31 @@ START_TEST(the_queue_is_bounded)
 }
 END_TEST
 
+static void *open_gate_soon(void *arg)
+{
+	(void)arg;
+	await_at_gate(2);
+	open_gate();
+	return NULL;
+}
+
+START_TEST(settled_is_when_nothing_is_done_any_more)
+{
+	struct rpc_pool *pool = rpc_pool_new("test", 2, 3);
+	pthread_t opener;
+
+	rpc_pool_settle(pool);
+	for (int i = 0; i < 3; i++)
+		ck_assert(rpc_pool_submit(pool, wait_at_gate, NULL));
+	ck_assert_int_eq(pthread_create(&opener, NULL, open_gate_soon, NULL), 0);
+	rpc_pool_settle(pool);
+	ck_assert_int_eq(done, 3);
+	pthread_join(opener, NULL);
+	rpc_pool_settle(pool);
+	rpc_pool_free(pool);
+}
+END_TEST
+
 START_TEST(freeing_runs_what_is_queued)
 {
 	struct rpc_pool *pool = rpc_pool_new("test", 1, 100);
@@ -99,6 +124,7 @@ int main(void)
 	return suite_run("pool", NULL, NULL,
 			 (const TTest *const[]){
 				 the_queue_is_bounded,
+				 settled_is_when_nothing_is_done_any_more,
 				 freeing_runs_what_is_queued,
 				 one_thread_keeps_the_order,
 				 no_pool_is_freed,
