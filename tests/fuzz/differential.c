@@ -92,7 +92,7 @@ static bool is_unknown_entry(const struct pool_field *known, struct bytes entry,
 	while (type && type->closed && wire_next(&c, &f))
 		if (f.number == 2 && f.type == WIRE_VARINT) {
 			is_unknown = !pool_enum_value_by_number(type, (int32_t)f.value);
-			*ret_value = f.value;
+			*ret_value = (uint64_t)(int32_t)f.value; /* as C++ keeps it */
 		}
 	return is_unknown;
 }
