@@ -98,12 +98,12 @@ static bool is_unknown_entry(const struct pool_message *entry, struct bytes data
 	const struct pool_field *value = &entry->fields[1];
 	struct wire_cursor c = wire_cursor_of(data);
 	struct wire_field f;
+	bool is_known = true;
 
 	while (wire_next(&c, &f))
-		if (f.number == 2 && f.type == WIRE_VARINT &&
-		    !decode_enum_is_known(value->type_enum, f.value))
-			return true;
-	return false;
+		if (f.number == 2 && f.type == WIRE_VARINT)
+			is_known = decode_enum_is_known(value->type_enum, f.value);
+	return !is_known;
 }
 
 static void write_unknown_entries(struct normalizer *n, const struct pool_field *f, size_t at,

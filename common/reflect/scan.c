@@ -345,9 +345,9 @@ static enum status read_item(struct scan *s, const struct pool_message *entry,
 			item->key = content ? value : normal_key(key, value);
 			item->key_data = content;
 		} else if (number == 2 && type == value_field->wire_type) {
-			if (value_field->type_enum &&
-			    !decode_enum_is_known(value_field->type_enum, value))
-				*ret_keep = false;
+			/* The last one decides, as in C++. */
+			*ret_keep = !value_field->type_enum ||
+				    decode_enum_is_known(value_field->type_enum, value);
 			s->overwritten |= values++ > 0;
 			item->value = value;
 			item->value_data = content;

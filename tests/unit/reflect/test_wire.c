@@ -92,6 +92,23 @@ START_TEST(unknown_values_are_nothing_to_json)
 }
 END_TEST
 
+/* Of an entry with several values the last is its own, and decides. */
+START_TEST(the_last_value_of_an_entry_counts)
+{
+	static const char message[] = "\x22\x07\x0a\x01k\x10\x07\x10\x01"
+				      "\x22\x07\x0a\x01m\x10\x01\x10\x07";
+	static const char expected[] = "\x22\x05\x0a\x01k\x10\x01"
+				       "\x22\x07\x0a\x01m\x10\x01\x10\x07";
+	AUTO_STRBUF normal = STRBUF_INIT, text = STRBUF_INIT;
+	const struct bytes bytes = bytes_of(message, sizeof(message) - 1);
+
+	normalize(bytes, &normal);
+	ck_assert(bytes_equal(written(&normal), bytes_of(expected, sizeof(expected) - 1)));
+	ck_assert_int_eq(wire_to_json(pool, type, bytes, 0, &text, &err), STATUS_OK);
+	ck_assert_str_eq(text.buf, "{\"map\":{\"k\":\"ONE\"}}");
+}
+END_TEST
+
 /* ----------------------------------------------------------------- depth */
 
 static void wrap(struct strbuf *message, uint32_t field, bool is_map)
@@ -280,6 +297,7 @@ int main(void)
 			 (const TTest *const[]){
 				 unknown_values_come_last_and_stay_there,
 				 unknown_values_are_nothing_to_json,
+				 the_last_value_of_an_entry_counts,
 				 depth_is_the_same_everywhere,
 				 depth_of_text,
 				 a_value_in_many_parts,
