@@ -104,6 +104,7 @@ struct rpc_header {
 struct rpc_options {
 	int timeout_ms;      /* 0: 30,000, or what @parent has left */
 	bool wait_for_ready; /* wait for a connection within the deadline */
+	int patience_ms;     /* else so long for one that failed: who is asked may just start */
 	void *parent;        /* the inbound call (struct rpc_call *) that this one serves: its
 				    deadline bounds, its request id and traceparent go along */
 	bool forward_caller; /* over RPC_TRUST_DAEMON: act with the rights of @parent's caller

@@ -62,6 +62,10 @@ enum status outbound_init(struct outbound *o, struct rpc_channel *channel,
 		.message = grpc_empty_slice(),
 		.deadline_ns = deadline_of(options),
 		.wait_for_ready = options && options->wait_for_ready,
+		.patient_until_ns = options && options->patience_ms
+					    ? clock_monotonic_ns() +
+						      (uint64_t)options->patience_ms * 1000000
+					    : 0,
 	};
 	grpc_metadata_array_init(&o->initial);
 	grpc_metadata_array_init(&o->trailers);
@@ -165,7 +169,9 @@ enum outbound_readiness outbound_readiness(const struct outbound *o,
 	case GRPC_CHANNEL_READY:
 		return OUTBOUND_READY;
 	case GRPC_CHANNEL_TRANSIENT_FAILURE:
-		return o->wait_for_ready ? OUTBOUND_NOT_YET : OUTBOUND_NEVER;
+		return o->wait_for_ready || clock_monotonic_ns() < o->patient_until_ns
+			       ? OUTBOUND_NOT_YET
+			       : OUTBOUND_NEVER;
 	case GRPC_CHANNEL_SHUTDOWN:
 		return OUTBOUND_NEVER;
 	case GRPC_CHANNEL_IDLE:

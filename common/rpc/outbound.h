@@ -37,6 +37,7 @@ struct outbound {
 	grpc_slice message;
 	uint64_t deadline_ns;
 	bool wait_for_ready;
+	uint64_t patient_until_ns; /* with a connection that failed */
 };
 
 /* INVALID_ARGUMENT: the options have metadata that cannot be sent. Release it in any case. */

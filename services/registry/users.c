@@ -6,7 +6,7 @@
 #include "common/base/names.h"
 #include "common/client/repo_client.h"
 
-enum { PAGE = 1000, MAX_TIMEOUT_MS = 10000 };
+enum { PAGE = 1000, MAX_TIMEOUT_MS = 10000, PATIENCE_MS = 1000 };
 
 struct asking {
 	struct rpc_channel *repo;
@@ -55,7 +55,8 @@ static enum status fetch(struct asking *a, const struct kind *kind, const char *
 	const uint64_t now = clock_monotonic_ns();
 	const uint64_t left_ms = a->deadline_ns > now ? (a->deadline_ns - now) / 1000000 : 0;
 	const struct rpc_options options = {
-		.timeout_ms = left_ms < MAX_TIMEOUT_MS ? (int)left_ms + 1 : MAX_TIMEOUT_MS};
+		.timeout_ms = left_ms < MAX_TIMEOUT_MS ? (int)left_ms + 1 : MAX_TIMEOUT_MS,
+		.patience_ms = PATIENCE_MS};
 	struct error why;
 	enum status status =
 		repo_client_list(a->repo, NAMES_SYSTEM_NAMESPACE, kind->collection, filter, "",

@@ -124,6 +124,31 @@ static void until_refused(struct rpc_channel *channel, const char *why)
 	} while (!strstr(err.message, why));
 }
 
+/* Between two tries to connect a call fails at once, unless it may wait for the next. */
+START_TEST(who_is_patient_meets_a_server_that_starts)
+{
+	const struct rpc_options patient = {.timeout_ms = 20000, .patience_ms = 20000};
+	const int port = bare_server_port(server);
+	struct rpc_channel *channel;
+	struct bytes reply;
+	struct arena arena;
+	char address[32];
+
+	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+	bare_server_free(server);
+	channel = rpc_client_channel(client, address, RPC_TRUST_FOREIGN);
+	ck_assert_int_eq(call_with(channel, false, 20000), STATUS_UNAVAILABLE);
+	server = bare_server_new(port);
+	arena_init(&arena, 0);
+	ck_assert_int_eq(rpc_invoke_raw(channel, REFUSE, bytes_of(NULL, 0), &patient, &arena,
+					&reply, NULL, &err),
+			 STATUS_INTERNAL);
+	ck_assert_uint_eq(bare_server_count(server, BARE_BEGUN), 1);
+	arena_release(&arena);
+	rpc_channel_unref(channel);
+}
+END_TEST
+
 START_TEST(a_name_is_dialled_as_it_is_resolved)
 {
 	struct rpc_channel *channel;
@@ -312,6 +337,7 @@ int main(void)
 {
 	return suite_run("channel", start, stop,
 			 (const TTest *const[]){
+				 who_is_patient_meets_a_server_that_starts,
 				 a_name_is_dialled_as_it_is_resolved,
 				 every_address_is_tried_and_families_mix,
 				 a_name_that_changes_its_meaning, a_name_that_moves_is_followed,
