@@ -212,6 +212,7 @@ class Watch(CollectorTest):
 
     def test_the_number_of_watchers_is_bounded(self):
         client = self.client("registry")
+        client.wait_serving()  # another test may just have started it again
         watchers = []
 
         def open_until_refused():
