@@ -118,7 +118,10 @@ class Background:
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # pylint: disable=consider-using-with
         self.process = subprocess.Popen(["bash", "-c", command], env=environment,
                                         stdin=subprocess.DEVNULL, stdout=self.log,
-                                        stderr=subprocess.STDOUT, start_new_session=True)
+                                        stderr=subprocess.STDOUT, start_new_session=True,
+                                        # Whoever started the tests may have ignored Ctrl-C.
+                                        preexec_fn=lambda: signal.signal(
+                                            signal.SIGINT, signal.SIG_DFL))
 
     def lines(self):
         with open(self.log.name, encoding="utf-8", errors="replace") as f:
