@@ -697,9 +697,12 @@ $(BIN)/tests/bench/raw_sqlite: $(OBJ)/services/repo/text_store.o $(OBJ)/services
 $(BIN)/tests/bench/streams: $(OBJ)/tests/support/echo_service.o
 $(BIN)/tests/schema/messages: $(OBJ)/tests/support/random_message.o $(OBJ)/tests/support/types.o
 
-# gRPC of others, at both ends: grpc-go as Debian packages it. Never instrumented.
+# gRPC of others, at both ends: grpc-go as Debian packages it, where that is new enough
+# (1.34: see deploy/install-deps.sh). Never instrumented.
 GO ?= $(firstword $(wildcard /usr/lib/go-*/bin/go) go)
+GRPC_GO     := /usr/share/gocode/src/google.golang.org/grpc
 INTEROP     := $(BUILD)/interop
+INTEROP_BIN := $(if $(wildcard $(GRPC_GO)/interop/grpc_testing/test_grpc.pb.go),$(INTEROP))
 INTEROP_SRC := \
 	tests/interop/cases.go \
 	tests/interop/main.go \
@@ -800,7 +803,7 @@ export COLLECTOR_INTEROP = $(abspath $(INTEROP))
 
 .PHONY: test-programs
 test-programs: ## build what the tests run, and run nothing
-test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(INTEROP) $(LIBPROTOBUF) $(MASK_RANDOM) $(PY)/stamp
+test-programs: all $(TEST_BIN) $(TEST_PROGRAM_BIN) $(FUZZ_BIN) $(CRASH_BIN) $(INTEROP_BIN) $(LIBPROTOBUF) $(MASK_RANDOM) $(PY)/stamp
 
 test-unit: ## the Check unit tests (T=name runs one)
 test-unit: $(TEST_BIN)
@@ -842,7 +845,7 @@ test-thread:
 endif
 
 test-daemon: ## real daemons, driven over gRPC from Python (T=name runs one)
-test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN) $(INTEROP)
+test-daemon: all $(PY)/stamp $(TEST_PROGRAM_BIN) $(INTEROP_BIN)
 	$(Q)COLLECTOR_NODE_MODULES=$$(tests/support/grpc_js.sh $(BUILD)) \
 		$(PYTHON) tests/daemon/run.py $(T)
 

@@ -9,14 +9,16 @@
 # For Debian 13, Ubuntu 24.04 and later. Debian 12's SQLite is too old, and its
 # grpc-go, which tests call with and are called by; with COLLECTOR_ALLOW_TRIXIE=1
 # these are taken from Debian 13's suite "trixie", which brings Debian 13's C
-# library along, and nothing else is. What to do is decided by what apt offers,
-# not by /etc/os-release: a Debian 12 with that C library calls itself 13.
+# library along, and nothing else is. Elsewhere an old grpc-go is done without: what
+# needs it is skipped. What to do is decided by what apt offers, not by
+# /etc/os-release: a Debian 12 with that C library calls itself 13.
 set -euo pipefail
 
 readonly trixie_list=/etc/apt/sources.list.d/collector-trixie.list
 readonly trixie_pin=/etc/apt/preferences.d/collector-trixie
 readonly sqlite_minimum=3.45
 readonly grpc_go_minimum=1.34
+readonly grpc_go=/usr/share/gocode/src/google.golang.org/grpc
 
 runtime_packages=(
 	ca-certificates gcc libc6-dev make pkg-config
@@ -25,12 +27,10 @@ runtime_packages=(
 )
 # check links with libsubunit and its tests are run by Python; networks of tests are made
 # with iproute2 and iptables; with h2 they speak HTTP/2 themselves; npm fetches buf and the
-# conformance tests' runner; g++ compiles what is held against libprotobuf's C++, and Go
-# what is held against grpc-go.
+# conformance tests' runner; g++ compiles what is held against libprotobuf's C++.
 dev_packages=(
-	check clang clang-format clang-tidy cppcheck g++ git golang-google-grpc-dev iproute2
-	iptables libprotoc-dev libsubunit-dev protobuf-compiler-grpc python3
-	python3-grpcio python3-h2 python3-protobuf
+	check clang clang-format clang-tidy cppcheck g++ git iproute2 iptables libprotoc-dev
+	libsubunit-dev protobuf-compiler-grpc python3 python3-grpcio python3-h2 python3-protobuf
 )
 
 # name for a person | pkg-config module | least version | apt package. gRPC's
@@ -54,12 +54,14 @@ dev_programs=('c++|g++' 'clang|clang' 'clang-format|clang-format' 'clang-tidy|cl
 	'npm|npm' 'nsenter|util-linux' '/usr/bin/python3|python3' '/usr/sbin/iptables|iptables')
 
 runtime_files=('/usr/include/google/protobuf/descriptor.proto|libprotobuf-dev')
-dev_files=('/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev'
-	'/usr/share/gocode/src/google.golang.org/grpc/interop/grpc_testing|golang-google-grpc-dev')
+dev_files=('/usr/include/google/protobuf/compiler/parser.h|libprotoc-dev')
 
-# One of these will do; tests/support/protos.py looks there too.
+# What is held against grpc-go, where apt offers one that is new enough: its classes
+# since 1.34, and gRPC's .proto files, which one of two packages has (tests/support/protos.py
+# looks there too).
+readonly grpc_go_classes=$grpc_go/interop/grpc_testing/test_grpc.pb.go
 grpc_protos=(/usr/share/grpc-proto/grpc/testing/test.proto
-	/usr/share/gocode/src/google.golang.org/grpc/debian/missing-sources/grpc/grpc-proto/master/grpc/testing/test.proto)
+	$grpc_go/debian/missing-sources/grpc/grpc-proto/master/grpc/testing/test.proto)
 
 dev=0 check_only=0
 
@@ -71,7 +73,21 @@ die()
 
 usage()
 {
-	sed -n '3,14s/^# \{0,1\}//p' "$0"
+	sed -n '3,15s/^# \{0,1\}//p' "$0"
+}
+
+has_go()
+{
+	command -v go /usr/lib/go-*/bin/go >/dev/null
+}
+
+grpc_go_problems()
+{
+	has_go || echo "missing program: go (package golang-go)"
+	[[ -e $grpc_go_classes ]] ||
+		echo "missing file: $grpc_go_classes (package golang-google-grpc-dev >= $grpc_go_minimum)"
+	[[ -e ${grpc_protos[0]} || -e ${grpc_protos[1]} ]] ||
+		echo "missing file: grpc/testing/test.proto (package grpc-proto, else golang-google-grpc-dev)"
 }
 
 # Prints one line for each thing that is missing or too old.
@@ -90,11 +106,8 @@ problems()
 		command -v "${program%|*}" >/dev/null ||
 			echo "missing program: ${program%|*} (package ${program#*|})"
 	done
-	if ((dev)) && ! command -v go /usr/lib/go-*/bin/go >/dev/null; then
-		echo "missing program: go (package golang-go)"
-	fi
-	if ((dev)) && [[ ! -e ${grpc_protos[0]} && ! -e ${grpc_protos[1]} ]]; then
-		echo "missing file: grpc/testing/test.proto (package grpc-proto, else golang-google-grpc-dev)"
+	if ((dev)) && offers_grpc_go; then
+		grpc_go_problems
 	fi
 	for path in "${files[@]}"; do
 		[[ -e ${path%|*} ]] || echo "missing file: ${path%|*} (package ${path#*|})"
@@ -180,11 +193,18 @@ is_new_enough()
 	[[ -n $version ]] && dpkg --compare-versions "$version" ge "$2"
 }
 
+# Debian 12 may take Debian 13's; elsewhere an old one is done without.
+offers_grpc_go()
+{
+	command -v apt-cache >/dev/null || return 1
+	is_new_enough golang-google-grpc-dev "$grpc_go_minimum" || offers_suite bookworm
+}
+
 # What apt offers too old.
 packages_from_trixie()
 {
 	is_new_enough libsqlite3-dev "$sqlite_minimum" || echo libsqlite3-dev
-	((dev)) || return 0
+	((dev)) && offers_grpc_go || return 0
 	is_new_enough golang-google-grpc-dev "$grpc_go_minimum" ||
 		printf '%s\n' golang-google-grpc-dev golang-1.24-go
 }
@@ -233,10 +253,12 @@ packages_to_install()
 	compiler=$(LC_ALL=C apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
 	[[ -z $compiler ]] || echo "libclang-rt-$compiler-dev"
 	# A Go or an npm that is there, from whatever source, is left alone.
-	command -v go /usr/lib/go-*/bin/go >/dev/null || echo golang-go
 	command -v npm >/dev/null || echo npm
 	# Debian 13 has no such package: its grpc-go has the same files.
 	[[ -z $(candidate grpc-proto) ]] || echo grpc-proto
+	offers_grpc_go || return 0
+	echo golang-google-grpc-dev
+	has_go || echo golang-go
 }
 
 install()
@@ -302,4 +324,7 @@ done
 
 ((check_only)) || install
 verify
+if ((dev)) && [[ ! -e $grpc_go_classes ]]; then
+	echo "install-deps: apt offers no grpc-go >= $grpc_go_minimum: make test will skip what is held against it"
+fi
 ((check_only)) || echo "install-deps: everything is there"

@@ -365,8 +365,9 @@ class Streams(Attached):
 
     def test_leaving_drains(self):
         stream = self.stream((SERVICE, "Charge"), max_in_flight=1)
-        first, second = self.charge_soon(), self.charge_soon("2")
+        first = self.charge_soon()
         call = stream.next_call()
+        second = self.charge_soon("2")  # has to wait, or comes too late
         stream.leave()
         with self.assertRpcError(Code.UNAVAILABLE):
             second.result()

@@ -9,11 +9,11 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 SUPPORT_DIR = os.path.dirname(os.path.abspath(__file__))
 OUR_PROTOS = os.path.join(SUPPORT_DIR, "..", "..", "proto")
 PROTOC = os.environ.get("PROTOC", "protoc")
-# gRPC's own files, from whichever package has them: see deploy/install-deps.sh.
-GRPC_PROTOS = next(path for path in (
+# gRPC's own files, from whichever package has them: see deploy/install-deps.sh. None: no package.
+GRPC_PROTOS = next((path for path in (
     "/usr/share/grpc-proto",
     "/usr/share/gocode/src/google.golang.org/grpc/debian/missing-sources/grpc/grpc-proto/master")
-    if os.path.exists(path + "/grpc/testing/test.proto"))
+    if os.path.exists(path + "/grpc/testing/test.proto")), None)
 
 
 def compile_files(paths, include=SUPPORT_DIR, source_info=False):
