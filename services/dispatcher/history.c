@@ -179,8 +179,9 @@ static void take_off(struct history *h, size_t count, bool written)
 
 static enum status ensure_collection(struct history *h, struct arena *arena, struct error *err)
 {
-	static const char *const indexed[] = {"method_name", "namespace", "target_collector_id",
-					      "result_status.code", NULL};
+	static const char *const indexed[] = {"method_name",         "namespace",
+					      "target_collector_id", "result_status.code",
+					      "duration_us",         NULL};
 	struct rpc_options options = {.timeout_ms = CALL_TIMEOUT_MS};
 	enum status status = STATUS_OK;
 

@@ -3,8 +3,9 @@
  * its own, behind the calls' back.
  *
  * Up to 1,000 a second all are kept. Above, failures and the slowest are kept as far as
- * they have room of their own, and of the rest as many as there is room for; each of those
- * tells how many it stands for. What the repo cannot take in time is dropped and counted.
+ * they have room of their own, and of the rest fewer the more there are: half of 1,000 a
+ * second at 2,000, a tenth from 10,000 on, so that those who call the most pay the least
+ * for it; each tells how many it stands for. What the repo cannot take in time is dropped and counted.
  * Old ones are removed by age and by count.
  *
  * Thread-safe; history_put() does not block, and packs only what is kept.

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-static const uint64_t second = 1000000000;
+static const uint64_t second = 1000000000, slice = 20000000;
+
+enum { PRICE_MAX = 10 };
 
 void sampling_init(struct sampling *s, unsigned per_second, unsigned failed_per_second,
 		   unsigned slowest_per_second)
@@ -12,6 +14,7 @@ void sampling_init(struct sampling *s, unsigned per_second, unsigned failed_per_
 		.failed = {failed_per_second, failed_per_second},
 		.slowest = {slowest_per_second, slowest_per_second},
 		.slow_bucket = SAMPLING_BUCKETS, /* unknown: none is */
+		.price = 1,
 	};
 }
 
@@ -40,6 +43,25 @@ static void turn_second(struct sampling *s, uint64_t now_ns)
 	s->second_ns = now_ns;
 }
 
+/*
+ * Room for one call costs as many times more as more calls come than there is room for:
+ * then the more there are, the less it costs to keep some of them. Only once the room
+ * was used up: many at once may still be few in a second.
+ */
+static void turn_slice(struct sampling *s, uint64_t now_ns)
+{
+	const double rate =
+		(double)s->slice_calls * (double)second / (double)(now_ns - s->slice_ns);
+
+	s->price = rate / (double)s->all.per_second;
+	if (s->price <= 1)
+		s->is_crowded = false;
+	if (s->price > PRICE_MAX)
+		s->price = PRICE_MAX;
+	s->slice_calls = 0;
+	s->slice_ns = now_ns;
+}
+
 static void grow(struct sampling_room *r, uint64_t elapsed_ns)
 {
 	r->room += (double)r->per_second * (double)elapsed_ns / (double)second;
@@ -47,12 +69,19 @@ static void grow(struct sampling_room *r, uint64_t elapsed_ns)
 		r->room = r->per_second;
 }
 
-static bool take(struct sampling_room *r)
+static bool take(struct sampling_room *r, double price)
 {
-	if (r->room < 1)
+	if (r->room < price)
 		return false;
-	r->room -= 1;
+	r->room -= price;
 	return true;
+}
+
+/* Room among all. A failure, which tells more, never costs more. */
+static bool take_any(struct sampling *s, bool failed)
+{
+	s->is_crowded = s->is_crowded || s->all.room < 1;
+	return take(&s->all, s->is_crowded && !failed && s->price > 1 ? s->price : 1);
 }
 
 static void pass_time(struct sampling *s, uint64_t now_ns)
@@ -66,6 +95,8 @@ static void pass_time(struct sampling *s, uint64_t now_ns)
 		s->last_ns = now_ns;
 	if (now_ns >= s->second_ns + second)
 		turn_second(s, now_ns);
+	if (now_ns >= s->slice_ns + slice)
+		turn_slice(s, now_ns);
 }
 
 bool sampling_keeps(struct sampling *s, const struct sampling_call *call,
@@ -75,14 +106,15 @@ bool sampling_keeps(struct sampling *s, const struct sampling_call *call,
 
 	pass_time(s, call->now_ns);
 	s->durations[bucket]++;
+	s->slice_calls++;
 	*ret_stands_for = 0;
-	if (take(&s->all)) {
+	if (take_any(s, call->failed)) {
 		*ret_stands_for = s->skipped;
 		s->skipped = 0;
 		return true;
 	}
-	if ((call->failed && take(&s->failed)) ||
-	    (bucket >= s->slow_bucket && take(&s->slowest)))
+	if ((call->failed && take(&s->failed, 1)) ||
+	    (bucket >= s->slow_bucket && take(&s->slowest, 1)))
 		return true;
 	s->skipped++;
 	return false;

@@ -3,6 +3,8 @@
  *
  * Room grows with time, up to a second's worth: whatever comes in one burst, no more than
  * a second's limit is needed at once, and calls that stay below the limit are all kept.
+ * Of n times as many as the limit an n-th part of the limit is kept, down to a tenth of
+ * it, beside what is kept for having failed or been slow.
  */
 #ifndef SERVICES_DISPATCHER_SAMPLING_H
 #define SERVICES_DISPATCHER_SAMPLING_H
@@ -19,10 +21,13 @@ struct sampling_room {
 
 struct sampling {
 	struct sampling_room all, failed, slowest;
-	uint64_t last_ns, second_ns;
+	uint64_t last_ns, second_ns, slice_ns;
 	uint32_t durations[SAMPLING_BUCKETS]; /* of this second, by their logarithm */
 	unsigned slow_bucket;                 /* this and above were the slowest of the last */
-	uint64_t skipped;                     /* since one was kept that stands for them */
+	unsigned slice_calls; /* in this slice of a second, which began at slice_ns */
+	bool is_crowded;      /* there was no room, and calls have come too fast since */
+	double price;         /* calls of the last slice, of as many as there is room for */
+	uint64_t skipped;     /* since one was kept that stands for them */
 };
 
 struct sampling_call {

@@ -222,6 +222,14 @@ class Sustained(MeshTest):
         for found in before:
             self.assertEqual(len(found), 3)
         self.assertEqual(find(namespace="searched", duration_us={"gt": 60000000}), [])
+        for field, condition in (("durationUs", {"gt": 60000000}), ("methodName", "Method"),
+                                 ("targetCollectorId", self.me),
+                                 ("resultStatus.code", "NOT_FOUND")):
+            request = records.ExplainQueryRequest(list=records.ListRequest(
+                namespace="system", collection_name="dispatches"), plan_only=True)
+            request.list.filter.update({field: condition})
+            self.assertEqual(
+                list(self.front.records.ExplainQuery(request).steps[0].indexed_fields), [field])
         for daemon in ("dispatcher", "repo", "registry"):
             self.restart(daemon)
         self.assertEqual([[d.id for d in find(**s)] for s in searches], before)

@@ -35,6 +35,36 @@ START_TEST(up_to_the_limit_all_are_kept)
 }
 END_TEST
 
+/* How many are kept of those that come in @seconds. */
+static uint64_t kept_of(unsigned per_second, unsigned seconds)
+{
+	uint64_t others, kept = 0;
+
+	for (unsigned i = 0; i < per_second * seconds; i++) {
+		now_ns += 1000000000 / per_second;
+		kept += keeps(100, false, &others);
+	}
+	return kept;
+}
+
+static void ck_assert_about(uint64_t value, uint64_t expected)
+{
+	ck_assert_uint_ge(value, expected - expected / 20);
+	ck_assert_uint_le(value, expected + expected / 20);
+}
+
+START_TEST(bursts_that_are_few_in_a_second_are_all_kept)
+{
+	uint64_t others;
+
+	for (int i = 0; i < 100; i++) {
+		for (int k = 0; k < 90; k++) /* 30,000 a second, for 3 milliseconds */
+			ck_assert(keeps(100, false, &others) && !others);
+		now_ns += 100000000;
+	}
+}
+END_TEST
+
 START_TEST(above_it_what_is_kept_stands_for_the_rest)
 {
 	uint64_t others, kept = 0, stood_for = 0;
@@ -46,9 +76,48 @@ START_TEST(above_it_what_is_kept_stands_for_the_rest)
 			stood_for += others;
 		}
 	}
-	ck_assert_uint_ge(kept, 10000);
-	ck_assert_uint_le(kept, 11001);
-	ck_assert_uint_le(200000 - kept - stood_for, 30); /* those since the last one kept */
+	ck_assert_uint_ge(kept, 1000);
+	/* those since the last one kept */
+	ck_assert_uint_le(200000 - kept - stood_for, 250);
+}
+END_TEST
+
+START_TEST(the_more_there_are_the_less_is_kept)
+{
+	(void)kept_of(2000, 3); /* until the room of a burst is used up */
+	ck_assert_about(kept_of(1100, 10), 9100);
+	ck_assert_about(kept_of(2000, 10), 5000);
+	ck_assert_about(kept_of(5000, 10), 2000);
+	ck_assert_about(kept_of(10000, 10), 1000);
+	ck_assert_about(kept_of(100000, 10), 1000);
+}
+END_TEST
+
+START_TEST(back_below_the_limit_all_are_kept_at_once)
+{
+	uint64_t others;
+
+	(void)kept_of(50000, 3);
+	(void)kept_of(1000, 1); /* of its first 20 milliseconds some are left out */
+	for (int i = 0; i < 5000; i++) {
+		now_ns += 1000001;
+		ck_assert(keeps(100, false, &others));
+	}
+	(void)kept_of(50000, 3);
+	ck_assert_uint_ge(kept_of(900, 1), 900 - 2 * 20);
+}
+END_TEST
+
+START_TEST(failures_cost_no_more_than_ever)
+{
+	uint64_t others, kept = 0;
+
+	(void)kept_of(20000, 3);
+	for (int i = 0; i < 200000; i++) {
+		now_ns += 50000;
+		kept += keeps(100, true, &others);
+	}
+	ck_assert_about(kept, 15000); /* the room of all, and their own */
 }
 END_TEST
 
@@ -99,7 +168,11 @@ int main(void)
 	return suite_run("sampling", setup, teardown,
 			 (const TTest *const[]){
 				 up_to_the_limit_all_are_kept,
+				 bursts_that_are_few_in_a_second_are_all_kept,
 				 above_it_what_is_kept_stands_for_the_rest,
+				 the_more_there_are_the_less_is_kept,
+				 back_below_the_limit_all_are_kept_at_once,
+				 failures_cost_no_more_than_ever,
 				 failures_have_room_of_their_own,
 				 the_slowest_have_too,
 				 a_clock_that_stands_still_or_durations_of_any_size_are_fine,
