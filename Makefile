@@ -199,6 +199,7 @@ RPC_SRC := \
 	common/rpc/channel.c \
 	common/rpc/client.c \
 	common/rpc/collect.c \
+	common/rpc/core.c \
 	common/rpc/details.c \
 	common/rpc/due.c \
 	common/rpc/fallback.c \
@@ -471,6 +472,7 @@ UNIT_TESTS := \
 	tests/unit/repo/test_writer.c \
 	tests/unit/rpc/test_channel.c \
 	tests/unit/rpc/test_collect.c \
+	tests/unit/rpc/test_core.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_inflate.c \
 	tests/unit/rpc/test_pool.c \

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/core.h"
 #include "common/rpc/inbound.h"
 #include "common/rpc/outbound.h"
 
@@ -14,7 +15,7 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
 {
 	struct rpc_client *client = xcalloc(1, sizeof(*client));
 
-	grpc_init();
+	rpc_core_init();
 	client->options = *options;
 	if (!client->options.max_message_bytes)
 		client->options.max_message_bytes = DEFAULT_MESSAGE_BYTES;

@@ -12,6 +12,7 @@
 #include "common/base/alloc.h"
 #include "common/base/random.h"
 #include "common/reflect/builtin.h"
+#include "common/rpc/core.h"
 #include "common/rpc/due.h"
 #include "common/rpc/health.h"
 #include "common/rpc/inbound.h"
@@ -116,7 +117,7 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 {
 	struct rpc_server *s = xcalloc(1, sizeof(*s));
 
-	grpc_init();
+	rpc_core_init();
 	s->options = with_defaults(options);
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_cond_init(&s->changed, NULL);
