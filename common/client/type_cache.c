@@ -342,6 +342,31 @@ enum status type_cache_method(struct type_cache *t, const char *ns, const char *
 			 "method %s/%s is not registered in namespace %s", service, method, ns);
 }
 
+bool type_cache_known_method(struct type_cache *t, const char *ns, const char *service,
+			     const char *method, struct pool **ret_pool,
+			     const struct pool_method **ret_method)
+{
+	const struct pool_method *found;
+	struct pool *pool = NULL;
+	struct type_space *s;
+
+	pthread_mutex_lock(&t->mu);
+	s = map_get(&t->spaces, ns);
+	if (s && s->version >= 0 && is_fresh(s, 0)) {
+		s->used_ns = clock_monotonic_ns();
+		pool = pool_ref(s->pool);
+	}
+	pthread_mutex_unlock(&t->mu);
+	found = pool ? find(pool, service, method) : NULL;
+	if (!found) {
+		pool_unref(pool);
+		return false;
+	}
+	*ret_pool = pool;
+	*ret_method = found;
+	return true;
+}
+
 enum status type_cache_service(struct type_cache *t, const char *ns, const char *service,
 			       const struct rpc_options *options, struct error *err)
 {

@@ -9,6 +9,8 @@
 #ifndef COMMON_CLIENT_TYPE_CACHE_H
 #define COMMON_CLIENT_TYPE_CACHE_H
 
+#include <stdbool.h>
+
 #include "common/base/status.h"
 #include "common/rpc/client.h"
 
@@ -51,6 +53,14 @@ enum status type_cache_method(struct type_cache *t, const char *ns, const char *
 			      const char *method, const struct rpc_options *options,
 			      struct pool **ret_pool, const struct pool_method **ret_method,
 			      struct error *err) MUST_CHECK;
+
+/*
+ * The same, if it is known here and may be used as it is: asks nobody, waits for nobody.
+ * False: only type_cache_method() can tell.
+ */
+bool type_cache_known_method(struct type_cache *t, const char *ns, const char *service,
+			     const char *method, struct pool **ret_pool,
+			     const struct pool_method **ret_method);
 
 /* Is the service, any of its methods, registered? As above. */
 enum status type_cache_service(struct type_cache *t, const char *ns, const char *service,

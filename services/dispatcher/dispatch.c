@@ -19,7 +19,11 @@
 #include "services/dispatcher/peers.h"
 #include "services/dispatcher/wrappers.h"
 
-enum { MAX_TRIES = 8, MAX_HEADERS = 4 };
+enum {
+	MAX_TRIES = 8,
+	MAX_HEADERS = 4,
+	MAX_QUICK_BYTES = 64 << 10, /* checking more than this is no work for a loop's thread */
+};
 
 /* A dispatch under way; in the call's arena. */
 struct attempt {
@@ -498,17 +502,29 @@ static void start_typed(struct attempt *a, const struct typed_collection *of)
 	typed_start(x->d->typed, &a->local.typed, x->call, typed_answered, a);
 }
 
-void dispatch_start(struct dispatch *x)
+static struct attempt *attempt_new(struct dispatch *x)
 {
 	struct attempt *a = arena_zalloc(rpc_arena(x->call), sizeof(*a));
+
+	a->x = x;
+	a->started_us = clock_unix_us();
+	return a;
+}
+
+static bool is_elsewhere(const struct dispatch *x)
+{
+	return *x->target && strcmp(x->target, x->d->self.id);
+}
+
+void dispatch_start(struct dispatch *x)
+{
+	struct attempt *a = attempt_new(x);
 	struct rpc_options options = {.parent = x->call};
 	struct typed_collection collection;
 	struct error err;
 	enum status status;
 
-	a->x = x;
-	a->started_us = clock_unix_us();
-	if (*x->target && strcmp(x->target, x->d->self.id)) {
+	if (is_elsewhere(x)) {
 		start_targeted(a);
 		return;
 	}
@@ -539,4 +555,44 @@ void dispatch_start(struct dispatch *x)
 		finish_failed(a, &err, true);
 	else
 		try_next(a, NULL);
+}
+
+/* Is all known that the call needs to go to a handler here? Then it holds that. */
+static bool find_here(struct attempt *a)
+{
+	const struct dispatch *x = a->x;
+	struct typed_collection collection;
+
+	if (typed_collection_of(x->service, &collection) ||
+	    !wrappers_are_known(x->d->wrappers) ||
+	    !type_cache_known_method(x->d->types, x->ns, x->service, x->method, &a->pool,
+				     &a->method))
+		return false;
+	a->handler = take_handler(a);
+	if (a->handler && handler_kind(a->handler) != HANDLER_COLLECTION)
+		return true;
+	if (a->handler)
+		handlers_done(a->handler);
+	pool_unref(a->pool);
+	return false;
+}
+
+bool dispatch_try_start(struct dispatch *x)
+{
+	struct attempt *a;
+
+	if (x->input.size > MAX_QUICK_BYTES)
+		return false;
+	a = attempt_new(x);
+	if (is_elsewhere(x)) {
+		start_targeted(a);
+		return true;
+	}
+	if (!find_here(a))
+		return false;
+	x->local_only = x->local_only || *x->target;
+	if (x->native)
+		x->input_type = a->method->input->full_name;
+	start_local(a);
+	return true;
 }

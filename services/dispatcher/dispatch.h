@@ -1,7 +1,8 @@
 /*
  * Running one call of Serve or Dispatch: the local handler, or the collectors
  * that can serve it, one after the other while it is certain that nothing was
- * done. Starts on a pool thread, goes on in callbacks, blocks nobody.
+ * done. Starts where it may wait for the registry, or at once if all is known that it
+ * needs; goes on in callbacks, blocks nobody.
  */
 #ifndef SERVICES_DISPATCHER_DISPATCH_H
 #define SERVICES_DISPATCHER_DISPATCH_H
@@ -49,8 +50,17 @@ struct dispatch {
 	void (*finish)(struct dispatch *x, const struct dispatch_result *result);
 };
 
-/* The caller has checked the names. @x is in the call's arena. */
+/*
+ * The caller has checked the names. @x is in the call's arena. May wait for the registry
+ * and the repo: not for a loop's thread.
+ */
 void dispatch_start(struct dispatch *x);
+
+/*
+ * The same on any thread, if there is nothing to wait for and little to do. False: nothing
+ * has happened, and dispatch_start() is to be called on the pool.
+ */
+bool dispatch_try_start(struct dispatch *x);
 
 enum { DISPATCH_MAX_HOPS = 5 };
 

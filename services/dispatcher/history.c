@@ -245,36 +245,44 @@ static uint64_t unix_ms_of(const char *id)
 	return digits == 12 ? ms : 0;
 }
 
-/* Of a page, first written first: those that are too many or too old. */
-static size_t choose_old(const struct repo_page *page, uint64_t excess, uint64_t oldest_ms,
+/* Of the first written, @limit at most: those that are too many or too old. */
+static size_t choose_old(struct history *h, int limit, struct arena *arena,
 			 struct repo_write writes[BATCH])
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < page->count && n < BATCH; i++)
-		if (i < excess || unix_ms_of(page->records[i].id) < oldest_ms)
-			writes[n++] = (struct repo_write){.id = page->records[i].id};
-	return n;
-}
-
-/* False: nothing more is to be removed, or it cannot be now. */
-static bool remove_old(struct history *h, struct arena *arena)
-{
 	struct rpc_options options = {.timeout_ms = CALL_TIMEOUT_MS};
-	uint64_t now_ms = clock_unix_ms(), excess, oldest_ms;
-	struct repo_write writes[BATCH];
+	const uint64_t now_ms = clock_unix_ms();
+	const uint64_t oldest_ms =
+		now_ms > h->options.max_age_ms ? now_ms - h->options.max_age_ms : 0;
 	struct repo_page page;
 	struct error ignored; /* the next time will do */
-	size_t count;
+	uint64_t excess;
+	size_t n = 0;
 
 	if (repo_client_list(h->repo, NAMES_SYSTEM_NAMESPACE, DISPATCHES_COLLECTION, "", "",
-			     BATCH, "", &options, arena, &page, &ignored) != STATUS_OK)
-		return false;
+			     limit, "", &options, arena, &page, &ignored) != STATUS_OK)
+		return 0;
 	excess = (uint64_t)page.total_count > h->options.max_records
 			 ? (uint64_t)page.total_count - h->options.max_records
 			 : 0;
-	oldest_ms = now_ms > h->options.max_age_ms ? now_ms - h->options.max_age_ms : 0;
-	count = choose_old(&page, excess, oldest_ms, writes);
+	for (size_t i = 0; i < page.count && n < BATCH; i++)
+		if (i < excess || unix_ms_of(page.records[i].id) < oldest_ms)
+			writes[n++] = (struct repo_write){.id = page.records[i].id};
+	return n;
+}
+
+/*
+ * False: nothing more is to be removed, or it cannot be now. Most of the time the first is
+ * to stay, and so are the others.
+ */
+static bool remove_old(struct history *h, struct arena *arena)
+{
+	struct rpc_options options = {.timeout_ms = CALL_TIMEOUT_MS};
+	struct repo_write writes[BATCH];
+	struct error ignored;
+	size_t count = choose_old(h, 1, arena, writes);
+
+	if (count)
+		count = choose_old(h, BATCH, arena, writes);
 	return count &&
 	       repo_client_write(h->repo, NAMES_SYSTEM_NAMESPACE, DISPATCHES_COLLECTION, writes,
 				 count, &options, arena, NULL, &ignored) == STATUS_OK &&

@@ -155,7 +155,13 @@ static void run_finished(struct dispatch *x, const struct dispatch_result *resul
 	}
 }
 
-static void run(void *arg)
+static void start(void *arg)
+{
+	dispatch_start(arg);
+}
+
+/* On the call's loop, with its message. */
+static void run(void *arg, struct rpc_call *call)
 {
 	struct native_call *n = arg;
 	struct dispatch *x = arena_zalloc(rpc_arena(n->call), sizeof(*x));
@@ -172,14 +178,8 @@ static void run(void *arg)
 		.idempotent = dispatch_says_idempotent(n->call),
 		.finish = run_finished,
 	};
-	dispatch_start(x);
-}
-
-static void run_on_pool(void *arg, struct rpc_call *call)
-{
-	struct native_call *n = arg;
-
-	if (!rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), run, n))
+	if (!dispatch_try_start(x) &&
+	    !rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), start, x))
 		rpc_fail(call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
 }
 
@@ -204,7 +204,7 @@ static void collect_unary(void *arg)
 		fail(n, STATUS_FAILED_PRECONDITION,
 		     "the namespace has a Serve wrapper, which takes no streams");
 	else
-		rpc_collect(n->call, run_on_pool, n);
+		rpc_collect(n->call, run, n);
 }
 
 static void look_again(void *arg);
@@ -244,7 +244,7 @@ static void forward_to_handler(struct native_call *n)
 	}
 	handlers_done(n->handler);
 	if (!wrapped)
-		rpc_collect(n->call, run_on_pool, n);
+		rpc_collect(n->call, run, n);
 	else
 		submit(n, wrappers_are_known(n->d->wrappers) ? collect_unary : look_again);
 }

@@ -9,6 +9,7 @@
 #include "common/client/type_cache.h"
 #include "common/daemon/daemon.h"
 #include "common/reflect/pool.h"
+#include "common/rpc/pool.h"
 #include "common/rpc/reflection.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status_code.h"
@@ -169,6 +170,22 @@ static void serve_finished(struct dispatch *x, const struct dispatch_result *res
 	reply_to(&reply, x->call);
 }
 
+static void start_slowly(void *arg)
+{
+	dispatch_start(arg);
+}
+
+static void start(struct dispatch *x)
+{
+	struct error err;
+
+	if (dispatch_try_start(x) ||
+	    rpc_pool_submit(rpc_server_pool(daemon_server(x->d->daemon)), start_slowly, x))
+		return;
+	error_set(&err, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting");
+	rpc_fail_not_processed(x->call, &err);
+}
+
 static void serve(Collector__CollectiveDispatcher_Service *service,
 		  const Collector__ServeRequest *request,
 		  Collector__ServeResponse_Closure reply_to, void *call)
@@ -187,7 +204,7 @@ static void serve(Collector__CollectiveDispatcher_Service *service,
 	x->idempotent = dispatch_says_idempotent(call);
 	x->finish = serve_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
-	dispatch_start(x);
+	start(x);
 }
 
 static void dispatch_finished(struct dispatch *x, const struct dispatch_result *result)
@@ -243,7 +260,7 @@ static void dispatch(Collector__CollectiveDispatcher_Service *service,
 	take_hints(x, request);
 	x->finish = dispatch_finished;
 	rpc_set_user(call, (void *)reply_to, NULL);
-	dispatch_start(x);
+	start(x);
 }
 
 /* ---------------------------------------------------------------- reflection */
@@ -273,6 +290,8 @@ struct dispatcher_rpc *dispatcher_rpc_new(struct dispatcher *d)
 							    {"Connect", RPC_RUN_INLINE},
 							    {"ConnectPeer", RPC_RUN_INLINE},
 							    {"Attach", RPC_RUN_INLINE},
+							    {"Dispatch", RPC_RUN_INLINE},
+							    {"Serve", RPC_RUN_INLINE},
 							    {NULL, RPC_RUN_POOL}};
 	struct dispatcher_rpc *r = xcalloc(1, sizeof(*r));
 

@@ -57,8 +57,11 @@ class Server:
         self.process.wait()
 
 
-def load(address, method, request, in_flight, header=None, streams=False):
-    """One measurement: {"qps": ..., "p50": ..., "p99": ...}; with streams, of messages."""
+def load(address, method, request, in_flight, header=None, streams=False, warm=None):
+    """One measurement: {"qps": ..., "p50": ..., "p99": ...}; with streams, of messages.
+
+    It begins `warm` seconds after the load did, or as soon as load.c has it.
+    """
     with tempfile.NamedTemporaryFile() as f:
         f.write(request)
         f.flush()
@@ -68,6 +71,8 @@ def load(address, method, request, in_flight, header=None, streams=False):
             command += ["-H", header]
         if streams:
             command.append("-s")
+        if warm:
+            command += ["-w", str(warm)]
         out = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     return {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", out)}
 

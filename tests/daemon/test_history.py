@@ -266,10 +266,15 @@ class Limited(CollectorTest):
         # One that is older than an hour goes, whatever the count; a daemon writes it.
         with open(os.path.join(self.cluster.data, "daemon.key"), encoding="ascii") as f:
             key = f.read().strip()
-        old = "01000000-0000-7000-8000-000000000000"
-        self.client("repo").records.Create(records.CreateRequest(
-            namespace="system", collection_name="dispatches", id=old,
-            item=protos.pack(dp.Dispatch(id=old))), metadata=(
-                ("collector-internal-key", key), ("collector-internal-daemon", "test")))
-        self.assertIn(old, self.ids())
-        eventually(lambda: old not in self.ids(), "the old one is removed")
+        daemon = dict(metadata=(("collector-internal-key", key),
+                                ("collector-internal-daemon", "test")))
+        old, where = "01000000-0000-7000-8000-000000000000", dict(
+            namespace="system", collection_name="dispatches")
+        repo = self.client("repo").records
+        for i in self.ids():
+            repo.Delete(records.DeleteRequest(id=i, **where), **daemon)
+        repo.Create(records.CreateRequest(
+            id=old, item=protos.pack(dp.Dispatch(id=old)), **where), **daemon)
+        self.call(1)
+        eventually(lambda: len(self.ids()) == 1 and old not in self.ids(),
+                   "the old one is removed, the new one is not")

@@ -384,6 +384,40 @@ START_TEST(what_is_known_outlives_the_registry)
 }
 END_TEST
 
+static bool knows(const char *ns, const char *method)
+{
+	const struct pool_method *found = NULL;
+	struct pool *pool;
+
+	if (!type_cache_known_method(cache, ns, "t.S", method, &pool, &found))
+		return false;
+	ck_assert_str_eq(found->name, method);
+	pool_unref(pool);
+	return true;
+}
+
+START_TEST(a_known_method_asks_nobody)
+{
+	const uint64_t give_up_ns = clock_monotonic_ns() + 60000000000;
+
+	have(1, P3 "message A {} service S { rpc Do(A) returns (A); }");
+	ck_assert(!knows("shop", "Do"));
+	ck_assert_int_eq(asked(), 0);
+	ck_assert(has("t.A"));
+	wait_for_watch(0);
+	ck_assert(knows("shop", "Do"));
+	ck_assert(!knows("shop", "Undo") && !knows("other", "Do"));
+	ck_assert_int_eq(asked(), 1);
+	/* What nobody keeps up to date is soon to be asked for. */
+	end_watch(NULL, STATUS_UNAVAILABLE);
+	ck_assert(rpc_server_stop(registry.server, 60000));
+	while (knows("shop", "Do")) {
+		ck_assert(clock_monotonic_ns() < give_up_ns);
+		sched_yield();
+	}
+}
+END_TEST
+
 static void *read_always(void *arg)
 {
 	const int *stop = arg;
@@ -427,6 +461,7 @@ int main(void)
 				 a_watch_that_ended_goes_on_where_it_was,
 				 what_has_to_be_current_is_waited_for,
 				 what_is_known_outlives_the_registry,
+				 a_known_method_asks_nobody,
 				 readers_do_not_mind,
 				 NULL,
 			 });
