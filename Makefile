@@ -290,6 +290,7 @@ REGISTRY_SRC := \
 
 REPO_SRC := \
 	services/repo/batch_rpc.c \
+	services/repo/build_store.c \
 	services/repo/builder.c \
 	services/repo/catalog.c \
 	services/repo/catalog_entry.c \
@@ -464,6 +465,7 @@ UNIT_TESTS := \
 	tests/unit/repo/test_files.c \
 	tests/unit/repo/test_page_token.c \
 	tests/unit/repo/test_query.c \
+	tests/unit/repo/test_rebuild.c \
 	tests/unit/repo/test_requests.c \
 	tests/unit/repo/test_schema.c \
 	tests/unit/repo/test_store.c \
@@ -540,6 +542,7 @@ CRASH_SRC := \
 	tests/crash/modify_world.c \
 	tests/crash/repo.c \
 	tests/crash/sound_world.c \
+	tests/crash/vector_world.c \
 	tests/crash/vfs.c \
 	tests/crash/world.c
 

@@ -15,7 +15,7 @@
 #include "common/reflect/wire.h"
 #include "services/repo/catalog_entry.h"
 
-enum { RETRY_S = 1 };
+enum { RETRY_S = 1, OUTDATED_MAX = 3 };
 
 struct builder {
 	struct catalog *catalog;
@@ -34,21 +34,31 @@ struct rendering_of {
 	struct pool *others; /* for an Any */
 };
 
+/* One of another length is none, of a record from before. */
+static void take_vector(const struct vector_field *field, struct bytes proto,
+			struct strbuf *rest, struct strbuf *vector)
+{
+	struct error ignored;
+
+	if (field->depth &&
+	    vector_field_take(field, proto, rest, vector, &ignored) != STATUS_OK)
+		strbuf_reset(vector);
+}
+
 static bool render(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc,
-		   struct strbuf *vector)
+		   struct strbuf *vector, struct strbuf *old_vector)
 {
 	const struct rendering_of *r = arg;
 	const struct collection *c = r->collection;
 	AUTO_STRBUF rest = STRBUF_INIT;
+	AUTO_STRBUF old_rest = STRBUF_INIT;
 	struct error ignored;
 
 	(void)type_url; /* only collections with a type have versions of it, or vectors */
-	if (c->vector.depth) {
-		/* One of another length is none, of a record from before. */
-		if (vector_field_take(&c->vector, proto, &rest, vector, &ignored) != STATUS_OK)
-			strbuf_reset(vector);
+	take_vector(&c->old_vector, proto, &old_rest, old_vector);
+	take_vector(&c->vector, proto, &rest, vector);
+	if (c->vector.depth)
 		proto = bytes_of(rest.buf, rest.len);
-	}
 	return wire_to_jsonb_among(c->type.pool, r->others, c->type.message, proto,
 				   JSON_OUT_SEARCH, doc, &ignored) == STATUS_OK;
 }
@@ -69,7 +79,11 @@ static enum status build_part(struct catalog *catalog, struct collection *c, boo
 {
 	AUTO_STRBUF definition = STRBUF_INIT;
 	struct rendering_of r = {c, NULL};
-	struct store_build build = {.render = render, .arg = &r};
+	struct store_build build = {.render = render,
+				    .arg = &r,
+				    .schema_version = c->schema_version,
+				    .vector_generation = c->vector_generation,
+				    .old_generation = c->old_generation};
 	struct store_write w = {.operation = store_build, .operands = &build};
 	enum status status;
 
@@ -79,6 +93,7 @@ static enum status build_part(struct catalog *catalog, struct collection *c, boo
 	if (entry_is_building((struct entry *)c)) {
 		finished(c->definition, &definition);
 		build.definition = bytes_of(definition.buf, definition.len);
+		build.definition_before = c->definition;
 	}
 	status = writer_run_apart(catalog->writer, c->queue, &w, err);
 	*ret_done = build.is_done;
@@ -98,11 +113,19 @@ static bool is_closing(struct builder *b)
 	return closing;
 }
 
-/* All parts; the collection is looked up for each, as it may be gone. */
+/* Until a change that came in between is in the catalogue too. */
+static void wait_for_change(struct catalog *catalog)
+{
+	pthread_mutex_lock(&catalog->changes);
+	pthread_mutex_unlock(&catalog->changes);
+}
+
+/* All parts; the collection is looked up for each, as it may be gone, or another. */
 static enum status build(struct builder *b, const char *ns, const char *name, struct error *err)
 {
 	struct collection *c;
-	bool done = false;
+	bool done = false, was_building = false;
+	unsigned outdated = 0;
 	enum status status = STATUS_OK;
 
 	while (status == STATUS_OK && !done && !is_closing(b)) {
@@ -111,11 +134,19 @@ static enum status build(struct builder *b, const char *ns, const char *name, st
 			return STATUS_OK;
 		if (status != STATUS_OK)
 			return status;
+		was_building = was_building || entry_is_building((struct entry *)c);
 		status = build_part(b->catalog, c, &done, err);
 		catalog_release(b->catalog, c);
+		if (status == STATUS_ABORTED && outdated++ < OUTDATED_MAX) {
+			wait_for_change(b->catalog);
+			status = STATUS_OK;
+		} else if (status == STATUS_OK) {
+			outdated = 0;
+		}
 	}
-	return status == STATUS_OK && done ? catalog_refresh(b->catalog, ns, name, err)
-					   : status;
+	return status == STATUS_OK && done && was_building
+		       ? catalog_refresh(b->catalog, ns, name, err)
+		       : status;
 }
 
 /* With the mutex held. NULL: none; owned by the caller. */
@@ -188,16 +219,21 @@ void builder_start(struct builder *b)
 	b->is_started = true;
 }
 
-void builder_free(struct builder *b)
+void builder_stop(struct builder *b)
 {
-	if (!b)
-		return;
 	pthread_mutex_lock(&b->mu);
 	b->is_closing = true;
 	pthread_cond_signal(&b->changed);
 	pthread_mutex_unlock(&b->mu);
 	if (b->is_started)
 		pthread_join(b->thread, NULL);
+	b->is_started = false;
+}
+
+void builder_free(struct builder *b)
+{
+	if (!b)
+		return;
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->mu);
 	map_release(&b->waiting, NULL);

@@ -15,7 +15,10 @@ struct builder *builder_new(struct catalog *catalog);
 /* From now on it builds; before, it only takes note. */
 void builder_start(struct builder *b);
 
-/* Ends after the part that is being built. NULL is fine. */
+/* Ends after the part that is being built; what is added after that is for nobody. */
+void builder_stop(struct builder *b);
+
+/* It is stopped. NULL is fine. */
 void builder_free(struct builder *b);
 
 /* There may be something to build in this collection. Any thread. */

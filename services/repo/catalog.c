@@ -169,6 +169,8 @@ void entry_release(struct catalog *catalog, struct entry *e)
 	pthread_mutex_unlock(&catalog->mu);
 	if (!successor)
 		return;
+	/* What was written by @e after all was built is made ready by what there is now. */
+	builder_add(catalog->builder, e->collection.ns, e->collection.name);
 	/* What was open is the successor's now. */
 	collection_forget_type(&e->collection);
 	entry_free(e);
@@ -509,8 +511,9 @@ void catalog_close(struct catalog *catalog)
 {
 	if (!catalog)
 		return;
-	builder_free(catalog->builder);
+	builder_stop(catalog->builder);
 	writer_free(catalog->writer);
+	builder_free(catalog->builder);
 	sweep(catalog);
 	map_for_each (&catalog->entries, slot) {
 		struct entry *e = slot->value;

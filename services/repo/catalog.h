@@ -77,11 +77,12 @@ enum status catalog_delete(struct catalog *catalog, const char *ns, const char *
 			   uint64_t now_us, int64_t *ret_records, struct error *err) MUST_CHECK;
 
 /*
- * Change what a collection is. Who has it keeps what it was until catalog_release(); the
- * store is the same. What is to be built is built in the background.
- * NOT_FOUND: there is none. FAILED_PRECONDITION: the last change is still being built.
+ * Change what a collection is, knowing it @as_it_is. Who has it keeps what it was until
+ * catalog_release(); the store is the same. What is to be built is built in the background.
+ * NOT_FOUND: there is none. ABORTED: it is another by now, acquire it again.
+ * FAILED_PRECONDITION: the last change is still being built.
  */
-enum status catalog_modify(struct catalog *catalog, const char *ns, const char *name,
+enum status catalog_modify(struct catalog *catalog, const struct collection *as_it_is,
 			   struct store_modify *modify, uint64_t now_us,
 			   struct error *err) MUST_CHECK;
 

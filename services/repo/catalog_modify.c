@@ -37,7 +37,7 @@ static enum status replace(struct catalog *catalog, struct entry *e, struct erro
 	return STATUS_OK;
 }
 
-enum status catalog_modify(struct catalog *catalog, const char *ns, const char *name,
+enum status catalog_modify(struct catalog *catalog, const struct collection *as_it_is,
 			   struct store_modify *modify, uint64_t now_us, struct error *err)
 {
 	struct store_write w = {
@@ -46,9 +46,14 @@ enum status catalog_modify(struct catalog *catalog, const char *ns, const char *
 	enum status status;
 
 	pthread_mutex_lock(&catalog->changes);
-	status = catalog_acquire(catalog, ns, name, &c, err);
+	status = catalog_acquire(catalog, as_it_is->ns, as_it_is->name, &c, err);
 	if (status == STATUS_OK) {
-		status = writer_run(catalog->writer, c->queue, &w, err);
+		if (c != as_it_is)
+			status =
+				error_set(err, STATUS_ABORTED,
+					  "%s/%s was changed at the same time", c->ns, c->name);
+		if (status == STATUS_OK)
+			status = writer_run(catalog->writer, c->queue, &w, err);
 		if (status == STATUS_OK)
 			status = replace(catalog, (struct entry *)c, err);
 		catalog_release(catalog, c);

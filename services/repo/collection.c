@@ -21,8 +21,15 @@ static enum status find_vector(struct collection *c, const struct store_definiti
 	struct bytes index = {0}, path = {0};
 	enum status status;
 
-	c->vector = (struct vector_field){0};
+	c->vector = c->old_vector = (struct vector_field){0};
 	c->vector_generation = stored->vector_generation;
+	c->old_generation = stored->old_generation;
+	if (stored->old_vectors.dimensions &&
+	    !vector_field_read(stored->old_vector_numbers, &c->old_vector))
+		return error_set(err, STATUS_DATA_LOSS, "there is no field \"%s\" of vectors",
+				 stored->old_vector_numbers);
+	c->old_vector.dimensions = stored->old_vectors.dimensions;
+	c->old_vector.metric = stored->old_vectors.metric;
 	if (!stored->vectors.dimensions)
 		return STATUS_OK;
 	(void)wire_find_bytes(stored->definition, FIELD_VECTOR, &index);

@@ -32,6 +32,9 @@ struct collection {
 	int64_t schema_version;     /* of the type, from 1 */
 	struct vector_field vector; /* depth 0: its records have none */
 	int64_t vector_generation;  /* changes when that does */
+	/* That searches go by while vectors are collected anew; depth 0: there is none. */
+	struct vector_field old_vector;
+	int64_t old_generation;
 	struct store *store;
 	struct files *files;
 	struct writer_queue *queue; /* of the store's writes */

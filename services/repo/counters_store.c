@@ -18,6 +18,7 @@ static const struct {
 	{"file_count", offsetof(struct store_counters, files)},
 	{"file_bytes", offsetof(struct store_counters, file_bytes)},
 	{"vector_count", offsetof(struct store_counters, vectors)},
+	{"next_vector_count", offsetof(struct store_counters, next_vectors)},
 	{"vector_version", offsetof(struct store_counters, vector_version)},
 };
 enum { COUNTER_COUNT = sizeof(counters) / sizeof(counters[0]) };

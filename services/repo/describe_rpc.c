@@ -49,6 +49,40 @@ static void describe_build(const struct store_build_state *state,
 	response->build = build;
 }
 
+static void add_vectors(Collector__DescribeResponse *response, const char *field,
+			const struct store_vectors *vectors, int64_t count, bool is_ready,
+			struct arena *arena)
+{
+	Collector__VectorInfo *info = arena_alloc(arena, sizeof(*info));
+	Collector__VectorIndex *index = arena_alloc(arena, sizeof(*index));
+
+	if (!vectors->dimensions)
+		return;
+	collector__vector_index__init(index);
+	index->field = (char *)field;
+	index->dimensions = (int32_t)vectors->dimensions;
+	index->metric = (Collector__VectorMetric)vectors->metric;
+	collector__vector_info__init(info);
+	info->index = index;
+	info->vector_count = count;
+	info->state = is_ready ? COLLECTOR__INDEX_STATE__INDEX_READY
+			       : COLLECTOR__INDEX_STATE__INDEX_BUILDING;
+	response->vectors[response->n_vectors++] = info;
+}
+
+static void describe_vectors(const struct store_vector_state *state,
+			     Collector__DescribeResponse *response, struct arena *arena)
+{
+	const Collector__VectorIndex *last = response->collection_definition->vector;
+	const char *field = last ? last->field : "";
+
+	response->vectors = arena_alloc(arena, 2 * sizeof(void *));
+	add_vectors(response, state->has_next ? state->now_field : field, &state->now,
+		    state->now_count, true, arena);
+	if (state->has_next)
+		add_vectors(response, field, &state->next, state->next_count, false, arena);
+}
+
 static void describe_versions(const struct store_version *versions, size_t count,
 			      Collector__DescribeResponse *response, struct arena *arena)
 {
@@ -69,6 +103,7 @@ static enum status describe_shape(const struct collection *c,
 				  struct error *err)
 {
 	struct store_build_state state = {.is_building = false};
+	struct store_vector_state vectors = {.has_next = false};
 	struct store_version *versions = NULL;
 	struct store_reader *reader;
 	size_t count = 0;
@@ -78,10 +113,13 @@ static enum status describe_shape(const struct collection *c,
 		return status;
 	status = store_build_state(reader, &state, err);
 	if (status == STATUS_OK)
+		status = store_vector_state(reader, arena, &vectors, err);
+	if (status == STATUS_OK)
 		status = store_versions(reader, arena, &versions, &count, err);
 	store_give_reader(c->store, reader);
 	if (status != STATUS_OK)
 		return status;
+	describe_vectors(&vectors, response, arena);
 	describe_versions(versions, count, response, arena);
 	if (state.is_building)
 		describe_build(&state, response, arena);

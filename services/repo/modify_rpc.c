@@ -9,6 +9,8 @@
 #include "common/rpc/call.h"
 #include "common/rpc/client.h"
 
+enum { ATTEMPTS_MAX = 5 };
+
 /* What the request changes, as its update_mask has it. */
 enum {
 	INDEXED_FIELDS,
@@ -119,6 +121,17 @@ static void set_labels(struct change *ch)
 	}
 }
 
+/* What searches go by until others are collected. */
+static void keep_vectors(struct change *ch)
+{
+	const Collector__VectorIndex *before = ch->definition->vector;
+	AUTO_STRBUF numbers = STRBUF_INIT;
+
+	vector_field_write(&ch->collection->vector, &numbers);
+	ch->store.old_vector_field = before ? before->field : "";
+	ch->store.old_vector_numbers = arena_strdup(ch->arena, strbuf_str(&numbers));
+}
+
 static bool is_same_vector(const Collector__VectorIndex *a, const Collector__VectorIndex *b)
 {
 	if (!a || !b)
@@ -155,6 +168,7 @@ static enum status change_definition(struct change *ch, struct error *err)
 		d->quota = r->quota;
 	ch->store.sets_quota = ch->changes[QUOTA];
 	ch->store.sets_vector = ch->changes[VECTOR] && !is_same_vector(d->vector, r->vector);
+	keep_vectors(ch);
 	if (ch->changes[VECTOR])
 		d->vector = r->vector;
 	d->metadata->updated_at = timestamp_of(ch->arena, clock_unix_us());
@@ -218,8 +232,7 @@ static enum status modify(struct change *ch, struct error *err)
 				 "the catalogue itself cannot be changed");
 	status = prepare(ch, err);
 	if (status == STATUS_OK)
-		status = catalog_modify(ch->repo->catalog, c->ns, c->name, &ch->store,
-					clock_unix_us(), err);
+		status = catalog_modify(ch->repo->catalog, c, &ch->store, clock_unix_us(), err);
 	if (status == STATUS_OK)
 		status = definition_of(ch->repo,
 				       ch->store.is_building ? ch->store.building_definition
@@ -228,25 +241,37 @@ static enum status modify(struct change *ch, struct error *err)
 	return status;
 }
 
+static enum status modify_once(struct change *ch, struct error *err)
+{
+	struct collection *c;
+	enum status status = repo_acquire(ch->repo, ch->call, ch->request->namespace_,
+					  ch->request->collection_name, ACCESS_WRITE, &c, err);
+
+	if (status != STATUS_OK)
+		return status;
+	ch->collection = c;
+	status = modify(ch, err);
+	pool_unref(ch->type.pool);
+	catalog_release(ch->repo->catalog, c);
+	return status;
+}
+
 void repo_modify(Collector__CollectionService_Service *service,
 		 const Collector__ModifyRequest *request,
 		 Collector__ModifyResponse_Closure reply, void *call)
 {
 	Collector__ModifyResponse response = COLLECTOR__MODIFY_RESPONSE__INIT;
-	struct change ch = {.repo = repo_of_records(service),
-			    .request = request,
-			    .call = call,
-			    .arena = rpc_arena(call)};
-	struct collection *c;
+	struct change ch;
 	struct error err = {0};
-	enum status status = repo_acquire(ch.repo, call, request->namespace_,
-					  request->collection_name, ACCESS_WRITE, &c, &err);
+	enum status status = STATUS_ABORTED;
 
-	if (status == STATUS_OK) {
-		ch.collection = c;
-		status = modify(&ch, &err);
-		pool_unref(ch.type.pool);
-		catalog_release(ch.repo->catalog, c);
+	/* Another change may come between: this one is of what there is then. */
+	for (int i = 0; status == STATUS_ABORTED && i < ATTEMPTS_MAX; i++) {
+		ch = (struct change){.repo = repo_of_records(service),
+				     .request = request,
+				     .call = call,
+				     .arena = rpc_arena(call)};
+		status = modify_once(&ch, &err);
 	}
 	if (status != STATUS_OK) {
 		rpc_fail_error(call, &err);

@@ -125,11 +125,9 @@ struct query {
 	const char *match;                           /* an FTS expression; NULL: no full text */
 	bool matches_nothing;                        /* text without a single word */
 	const char *highlight_start, *highlight_end; /* around matched words in snippets */
-	const float *vector;                         /* prepared; NULL: none */
+	const float *vector;                         /* as it was sent; NULL: none */
 	size_t vector_len;
-	enum vector_metric vector_metric;
-	int64_t vector_generation; /* the collection's */
-	bool has_min_score;        /* only what is so near: */
+	bool has_min_score; /* only what is so near: */
 	double min_score;
 	int64_t matched; /* out, with a vector: how many do, whatever limit and offset are */
 	uint64_t free_at_us; /* only records that nobody has leased then; 0: all */

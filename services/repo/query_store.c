@@ -228,13 +228,41 @@ static void take_position(sqlite3_stmt *stmt, struct query *q)
 		q->last.keys[i] = column_value(stmt, first + (int)i, q->arena);
 }
 
+/*
+ * @status, unless it is because full text was removed since the query was made: nobody did
+ * anything wrong then.
+ */
+static enum status unless_removed(struct store_reader *reader, const struct query *q,
+				  enum status status, struct error *err)
+{
+	struct error ignored;
+	int64_t there = 1;
+
+	if (q->match &&
+	    read_number(reader->db, "SELECT count(*) FROM sqlite_schema WHERE name = 'text'",
+			&there, &ignored) == STATUS_OK &&
+	    !there)
+		return error_set(err, STATUS_FAILED_PRECONDITION,
+				 "full text is disabled for the collection");
+	return status;
+}
+
+enum status query_prepare(struct store_reader *reader, const struct query *q, const char *sql,
+			  struct sqlite3_stmt **ret, struct error *err)
+{
+	enum status status = database_prepare(reader->db, sql, ret, err);
+
+	return status == STATUS_OK ? status : unless_removed(reader, q, status, err);
+}
+
 enum status query_error(struct store_reader *reader, const struct query *q, int code,
 			struct error *err)
 {
-	if (q->match && (code & 0xff) == SQLITE_ERROR)
-		return error_field(err, "full_text", "%s",
-				   sqlite3_errmsg(database_sqlite(reader->db)));
-	return database_error(reader->db, code, err);
+	if (!q->match || (code & 0xff) != SQLITE_ERROR)
+		return database_error(reader->db, code, err);
+	enum status status = error_field(err, "full_text", "%s",
+					 sqlite3_errmsg(database_sqlite(reader->db)));
+	return unless_removed(reader, q, status, err);
 }
 
 static enum status step_all(struct store_reader *reader, sqlite3_stmt *stmt, struct query *q,
@@ -273,7 +301,7 @@ enum status store_query(struct store_reader *reader, struct query *q, store_row 
 	if (q->vector)
 		return ranked_query(reader, q, row, arg, err);
 	render_query(&r, reader->store, q);
-	status = database_prepare(reader->db, strbuf_str(&r.sql), &stmt, err);
+	status = query_prepare(reader, q, strbuf_str(&r.sql), &stmt, err);
 	if (status == STATUS_OK) {
 		render_bind(&r, stmt);
 		status = step_all(reader, stmt, q, row, arg, err);
@@ -320,7 +348,7 @@ enum status store_count(struct store_reader *reader, const struct query *q, int6
 		return read_record_count(reader, ret_count, err);
 	strbuf_addstr(&r.sql, "SELECT count(*)");
 	render_where(&r, q);
-	status = database_prepare(reader->db, strbuf_str(&r.sql), &stmt, err);
+	status = query_prepare(reader, q, strbuf_str(&r.sql), &stmt, err);
 	if (status == STATUS_OK) {
 		render_bind(&r, stmt);
 		int code = sqlite3_step(stmt);

@@ -9,6 +9,7 @@
 
 struct query;
 struct rendering;
+struct sqlite3_stmt;
 struct store;
 struct store_reader;
 
@@ -25,9 +26,13 @@ void render_snippet(struct rendering *r, const struct query *q);
 enum status ranked_query(struct store_reader *reader, struct query *q, store_row *row,
 			 void *arg, struct error *err) MUST_CHECK;
 
+/* database_prepare() of a query. FAILED_PRECONDITION: its full text is not there any more. */
+enum status query_prepare(struct store_reader *reader, const struct query *q, const char *sql,
+			  struct sqlite3_stmt **ret, struct error *err) MUST_CHECK;
+
 /*
- * What a failed step of a query means: database_error(), or INVALID_ARGUMENT for an
- * FTS expression that a user wrote wrong.
+ * What a failed step of a query means: database_error(), INVALID_ARGUMENT for an FTS
+ * expression that a user wrote wrong, or what query_prepare() says.
  */
 enum status query_error(struct store_reader *reader, const struct query *q, int code,
 			struct error *err);

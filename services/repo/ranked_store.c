@@ -32,6 +32,8 @@ struct candidate {
 struct ranking {
 	struct store_reader *reader;
 	struct query *q;
+	struct vector_set set; /* as the snapshot has it */
+	const float *vector;   /* q's, prepared for it */
 	int64_t vector_count;
 	float min_nearness;
 	bool has_candidates; /* else every record is one */
@@ -52,24 +54,6 @@ struct ranked_hit {
 };
 
 /* ------------------------------------------------------------ candidates */
-
-static enum status read_one(struct store_reader *reader, const char *sql, int64_t number,
-			    int64_t none, int64_t *ret, struct error *err)
-{
-	sqlite3_stmt *stmt;
-	enum status status = database_prepare(reader->db, sql, &stmt, err);
-
-	if (status != STATUS_OK)
-		return status;
-	if (sqlite3_bind_parameter_count(stmt))
-		sqlite3_bind_int64(stmt, 1, number);
-	int code = sqlite3_step(stmt);
-	*ret = code == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : none;
-	if (code != SQLITE_ROW && code != SQLITE_DONE)
-		status = database_error(reader->db, code, err);
-	database_reset(stmt);
-	return status;
-}
 
 static void add_candidate(struct ranking *k, int64_t row)
 {
@@ -95,7 +79,7 @@ static enum status read_candidates(struct ranking *k, struct error *err)
 	render_where(&r, k->q);
 	if (k->q->match)
 		strbuf_addstr(&r.sql, " ORDER BY text.rank, r.rid");
-	status = database_prepare(k->reader->db, strbuf_str(&r.sql), &stmt, err);
+	status = query_prepare(k->reader, k->q, strbuf_str(&r.sql), &stmt, err);
 	if (status == STATUS_OK) {
 		render_bind(&r, stmt);
 		while ((code = sqlite3_step(stmt)) == SQLITE_ROW)
@@ -135,21 +119,6 @@ static void consider(struct ranking *k, struct candidate *c, int64_t row, float 
 	}
 }
 
-static enum status load_chunk(struct ranking *k, int64_t number, struct vector_chunk **ret,
-			      struct error *err)
-{
-	int64_t version;
-	enum status status =
-		read_one(k->reader, "SELECT version FROM vector_versions WHERE chunk = ?",
-			 number, -1, &version, err);
-
-	/* Between statements SQLite forgets an interrupt. */
-	if (atomic_load(&k->reader->is_interrupted))
-		return error_set(err, STATUS_CANCELLED, "interrupted");
-	return status == STATUS_OK ? vectors_chunk(k->reader, number, version, ret, err)
-				   : status;
-}
-
 /* ------------------------------------------------------------ few candidates */
 
 static int compare_slots(const void *a, const void *b)
@@ -162,15 +131,16 @@ static int compare_slots(const void *a, const void *b)
 /* The vectors of the candidates alone, chunk by chunk. */
 static enum status compare_few(struct ranking *k, struct error *err)
 {
-	const struct query *q = k->q;
+	const size_t dimensions = k->set.dimensions;
 	struct vector_chunk *chunk = NULL;
+	int64_t loaded = -1;
 	enum status status = STATUS_OK;
 	float nearness;
 
 	for (size_t i = 0; status == STATUS_OK && i < k->candidate_count; i++) {
 		k->by_row[i] = &k->candidates[i];
-		status = read_one(k->reader, "SELECT slot FROM vector_rows WHERE rid = ?",
-				  k->candidates[i].row, -1, &k->candidates[i].slot, err);
+		status = vectors_find(k->reader, &k->set, k->candidates[i].row,
+				      &k->candidates[i].slot, err);
 	}
 	qsort(k->by_row, k->candidate_count, sizeof(*k->by_row), compare_slots);
 	for (size_t i = 0; status == STATUS_OK && i < k->candidate_count; i++) {
@@ -179,18 +149,19 @@ static enum status compare_few(struct ranking *k, struct error *err)
 
 		if (c->slot < 0)
 			continue;
-		if (!chunk || chunk->number != number) {
+		if (loaded != number) {
 			if (chunk)
 				vector_chunk_release(chunk);
 			chunk = NULL;
-			status = load_chunk(k, number, &chunk, err);
+			status = vectors_chunk(k->reader, &k->set, number, &chunk, err);
 			if (status != STATUS_OK)
 				break;
+			loaded = number;
 		}
-		vector_compare(q->vector_metric, q->vector,
+		vector_compare(k->set.metric, k->vector,
 			       vector_chunk_floats(chunk) +
-				       (size_t)(c->slot % VECTORS_A_CHUNK) * q->vector_len,
-			       1, q->vector_len, &nearness);
+				       (size_t)(c->slot % VECTORS_A_CHUNK) * dimensions,
+			       1, dimensions, &nearness);
 		consider(k, c, c->row, nearness);
 	}
 	if (chunk)
@@ -236,15 +207,14 @@ static struct candidate *find_candidate(const struct ranking *k, int64_t row)
 
 static void compare_chunk(struct ranking *k, const struct vector_chunk *chunk, size_t count)
 {
-	const struct query *q = k->q;
 	const int64_t *rows = vector_chunk_rows(chunk);
 	float nearness[VECTORS_A_CHUNK];
 
-	vector_compare(q->vector_metric, q->vector, vector_chunk_floats(chunk), count,
-		       q->vector_len, nearness);
+	vector_compare(k->set.metric, k->vector, vector_chunk_floats(chunk), count,
+		       k->set.dimensions, nearness);
 	for (size_t i = 0; i < count; i++)
 		if (is_candidate(k, rows[i]))
-			consider(k, q->match ? find_candidate(k, rows[i]) : NULL, rows[i],
+			consider(k, k->q->match ? find_candidate(k, rows[i]) : NULL, rows[i],
 				 nearness[i]);
 }
 
@@ -259,7 +229,7 @@ static enum status compare_all(struct ranking *k, struct error *err)
 		const int64_t left = k->vector_count - at;
 		struct vector_chunk *chunk;
 
-		status = load_chunk(k, at / VECTORS_A_CHUNK, &chunk, err);
+		status = vectors_chunk(k->reader, &k->set, at / VECTORS_A_CHUNK, &chunk, err);
 		if (status != STATUS_OK)
 			break;
 		compare_chunk(k, chunk,
@@ -279,8 +249,8 @@ static void take_best(struct ranking *k)
 	for (size_t i = 0; i < k->hit_count; i++)
 		k->hits[i] = (struct ranked_hit){
 			k->best.hits[i].row,
-			vector_score(k->q->vector_metric, k->best.hits[i].nearness),
-			vector_distance(k->q->vector_metric, k->best.hits[i].nearness),
+			vector_score(k->set.metric, k->best.hits[i].nearness),
+			vector_distance(k->set.metric, k->best.hits[i].nearness),
 		};
 }
 
@@ -322,7 +292,7 @@ static void fuse(struct ranking *k)
 
 		k->hits[i] = (struct ranked_hit){
 			c->row, query_rank_score(c->place) + query_rank_score(i + 1),
-			vector_distance(k->q->vector_metric, c->nearness)};
+			vector_distance(k->set.metric, c->nearness)};
 	}
 	qsort(k->hits, k->hit_count, sizeof(*k->hits), compare_hits);
 }
@@ -388,40 +358,55 @@ static enum status give_records(struct ranking *k, store_row *row, void *arg, st
 
 /* ------------------------------------------------------------ all of it */
 
-/* Are the vectors those that the query was made for, and all there? */
-static enum status check_vectors(struct ranking *k, struct error *err)
+/* Why the vectors that there are are not those that the query needs. */
+static enum status refuse(struct ranking *k, struct error *err)
 {
-	int64_t generation = 0;
-	struct store_build_state state;
-	enum status status =
-		read_one(k->reader, "SELECT value FROM meta WHERE key = 'vector_generation'", 0,
-			 0, &generation, err);
+	struct store_vector_state state = {.has_next = false};
+	struct store_build_state build = {.is_building = false};
+	enum status status = store_vector_state(k->reader, k->q->arena, &state, err);
 
 	if (status == STATUS_OK)
-		status = store_build_state(k->reader, &state, err);
+		status = store_build_state(k->reader, &build, err);
 	if (status != STATUS_OK)
 		return status;
-	if (generation != k->q->vector_generation)
-		return error_set(
-			err, STATUS_UNAVAILABLE,
-			"the collection's vectors have just been changed: search again");
-	if (state.is_building && state.makes_vectors)
+	if (state.next.dimensions && state.next.dimensions == k->q->vector_len)
 		return error_set(err, STATUS_FAILED_PRECONDITION,
-				 "the vectors are being collected: %lld of %lld",
-				 (long long)state.done, (long long)state.total);
+				 "vectors of %zu numbers are being collected: %lld of %lld",
+				 k->q->vector_len, (long long)build.done,
+				 (long long)build.total);
+	if (!state.now.dimensions)
+		return error_set(err, STATUS_FAILED_PRECONDITION,
+				 "the collection's records have no vector");
+	return error_field(err, "vector", "%zu numbers, but the collection's vectors have %zu",
+			   k->q->vector_len, state.now.dimensions);
+}
+
+/*
+ * Which vectors there are only the snapshot knows: Modify may have changed them since the
+ * query was made.
+ */
+static enum status take_vector(struct ranking *k, struct error *err)
+{
+	const struct query *q = k->q;
+	enum status status = vectors_now(k->reader, &k->set, &k->vector_count, err);
+	float *vector;
+
+	if (status != STATUS_OK)
+		return status;
+	if (!k->set.dimensions || k->set.dimensions != q->vector_len)
+		return refuse(k, err);
+	vector = arena_memdup(q->arena, q->vector, q->vector_len * sizeof(*vector));
+	vector_prepare(k->set.metric, vector, q->vector_len);
+	k->vector = vector;
 	return STATUS_OK;
 }
 
 static enum status rank(struct ranking *k, struct error *err)
 {
 	const struct query *q = k->q;
-	enum status status = check_vectors(k, err);
+	enum status status = take_vector(k, err);
 	size_t wanted;
 
-	if (status == STATUS_OK)
-		status =
-			read_one(k->reader, "SELECT value FROM meta WHERE key = 'vector_count'",
-				 0, 0, &k->vector_count, err);
 	k->has_candidates = !query_is_everything(q);
 	if (status == STATUS_OK && k->has_candidates)
 		status = read_candidates(k, err);
@@ -431,8 +416,8 @@ static enum status rank(struct ranking *k, struct error *err)
 	k->best.capacity = wanted < (size_t)k->vector_count ? wanted : (size_t)k->vector_count;
 	k->best.hits = xreallocarray(NULL, k->best.capacity + 1, sizeof(*k->best.hits));
 	k->by_row = xreallocarray(NULL, k->candidate_count + 1, sizeof(struct candidate *));
-	k->min_nearness = q->has_min_score ? nearness_of_score(q->vector_metric, q->min_score)
-					   : -INFINITY;
+	k->min_nearness =
+		q->has_min_score ? nearness_of_score(k->set.metric, q->min_score) : -INFINITY;
 	status = k->has_candidates && k->candidate_count < (size_t)k->vector_count / FEW
 			 ? compare_few(k, err)
 			 : compare_all(k, err);

@@ -71,6 +71,19 @@ static const char *const steps[] = {
 	"INSERT INTO meta VALUES ('vector_generation', 0);"
 	"INSERT INTO meta SELECT 'vector_version', value FROM meta WHERE key = "
 	"'next_revision';",
+	/*
+	 * Vectors that are being collected are kept beside those that searches go by. Where
+	 * some were being collected the others were gone already.
+	 */
+	"INSERT INTO meta SELECT 'vector_set', count(*) FROM builds WHERE kind = 6;"
+	"INSERT INTO meta SELECT 'next_' || m.key, CASE s.value WHEN 1 THEN m.value ELSE 0 END"
+	" FROM meta m, meta s WHERE s.key = 'vector_set' AND m.key IN ('vector_dimensions',"
+	" 'vector_metric', 'vector_generation', 'vector_count');"
+	"UPDATE meta SET value = 0 WHERE key IN ('vector_dimensions', 'vector_metric',"
+	" 'vector_count') AND (SELECT value FROM meta WHERE key = 'vector_set') = 1;"
+	"UPDATE meta SET value = value - 1 WHERE key = 'vector_generation' AND (SELECT value"
+	" FROM meta WHERE key = 'vector_set') = 1;"
+	"INSERT INTO meta VALUES ('old_vector_field', ''), ('old_vector_numbers', '');",
 };
 enum { STEP_COUNT = sizeof(steps) / sizeof(steps[0]), FORM = 1 + STEP_COUNT };
 

@@ -31,12 +31,11 @@ static enum status read_text(struct query *q, const struct collection *c,
 static enum status read_vector(struct query *q, const struct collection *c,
 			       const Collector__SearchRequest *r, struct error *err)
 {
-	float *vector;
-
-	if (!c->vector.depth)
+	if (!c->vector.depth && !c->old_vector.depth)
 		return error_set(err, STATUS_FAILED_PRECONDITION,
 				 "the records of %s/%s have no vector", c->ns, c->name);
-	if (r->n_vector != c->vector.dimensions)
+	/* While others are collected it is the store that knows which there are. */
+	if (r->n_vector != c->vector.dimensions && r->n_vector != c->old_vector.dimensions)
 		return error_field(err, "vector", "%zu numbers, but vectors of %s/%s have %zu",
 				   r->n_vector, c->ns, c->name, c->vector.dimensions);
 	if (!vector_is_finite(r->vector, r->n_vector) ||
@@ -47,12 +46,8 @@ static enum status read_vector(struct query *q, const struct collection *c,
 	if (r->offset > QUERY_MAX_VECTOR_OFFSET)
 		return error_field(err, "offset", "at most %d with a vector",
 				   QUERY_MAX_VECTOR_OFFSET);
-	vector = arena_memdup(q->arena, r->vector, r->n_vector * sizeof(*vector));
-	vector_prepare(c->vector.metric, vector, r->n_vector);
-	q->vector = vector;
+	q->vector = r->vector;
 	q->vector_len = r->n_vector;
-	q->vector_metric = c->vector.metric;
-	q->vector_generation = c->vector_generation;
 	q->has_min_score = r->similarity_threshold != 0;
 	q->min_score = (double)r->similarity_threshold;
 	return STATUS_OK;

@@ -66,14 +66,19 @@ enum status read_number(struct database *db, const char *sql, int64_t *ret, stru
 
 enum status read_settings(struct store *s, struct error *err)
 {
-	int64_t dimensions = 0, metric = 0;
+	struct vector_set *const sets[] = {&s->vectors, &s->next_vectors};
+	int64_t dimensions[2] = {0}, metric[2] = {0}, set = 0;
 	const struct {
 		const char *key;
 		int64_t *value;
 	} all[] = {
-		{"vector_dimensions", &dimensions},
-		{"vector_metric", &metric},
-		{"vector_generation", &s->vector_generation},
+		{"vector_set", &set},
+		{"vector_dimensions", &dimensions[0]},
+		{"vector_metric", &metric[0]},
+		{"vector_generation", &s->vectors.generation},
+		{"next_vector_dimensions", &dimensions[1]},
+		{"next_vector_metric", &metric[1]},
+		{"next_vector_generation", &s->next_vectors.generation},
 		{"quota_records", &s->quota.records},
 		{"quota_record_bytes", &s->quota.record_bytes},
 		{"quota_files", &s->quota.files},
@@ -83,8 +88,11 @@ enum status read_settings(struct store *s, struct error *err)
 
 	for (size_t i = 0; status == STATUS_OK && i < sizeof(all) / sizeof(all[0]); i++)
 		status = read_counter(s->writer, all[i].key, all[i].value, err);
-	s->vector_dimensions = (size_t)dimensions;
-	s->vector_metric = (enum vector_metric)metric;
+	for (int i = 0; i < 2; i++) {
+		sets[i]->number = (int)set ^ i;
+		sets[i]->dimensions = (size_t)dimensions[i];
+		sets[i]->metric = (enum vector_metric)metric[i];
+	}
 	return status;
 }
 
@@ -171,6 +179,23 @@ void store_close(struct store *s)
 	free(s);
 }
 
+/* Columns: dimensions, metric and generation, of those that are served and of the next. */
+static void take_vectors(sqlite3_stmt *stmt, int column, struct store_definition *ret)
+{
+	const bool has_next = sqlite3_column_int64(stmt, column + 5) != 0;
+	const int last = has_next ? column + 3 : column;
+
+	ret->vectors =
+		(struct store_vectors){(size_t)sqlite3_column_int64(stmt, last),
+				       (enum vector_metric)sqlite3_column_int(stmt, last + 1)};
+	ret->vector_generation = sqlite3_column_int64(stmt, last + 2);
+	ret->old_generation = sqlite3_column_int64(stmt, column + 2);
+	if (has_next)
+		ret->old_vectors = (struct store_vectors){
+			(size_t)sqlite3_column_int64(stmt, column),
+			(enum vector_metric)sqlite3_column_int(stmt, column + 1)};
+}
+
 static struct bytes copy_column(sqlite3_stmt *stmt, int i, struct arena *arena)
 {
 	const struct bytes data = column_bytes(stmt, i);
@@ -185,7 +210,13 @@ enum status store_load(struct store *s, struct arena *arena, struct store_defini
 				  " (SELECT value FROM meta WHERE key = 'has_text'),"
 				  " (SELECT value FROM meta WHERE key = 'vector_dimensions'),"
 				  " (SELECT value FROM meta WHERE key = 'vector_metric'),"
-				  " (SELECT value FROM meta WHERE key = 'vector_generation')"
+				  " (SELECT value FROM meta WHERE key = 'vector_generation'),"
+				  " (SELECT value FROM meta WHERE key ="
+				  " 'next_vector_dimensions'),"
+				  " (SELECT value FROM meta WHERE key = 'next_vector_metric'),"
+				  " (SELECT value FROM meta WHERE key ="
+				  " 'next_vector_generation'),"
+				  " (SELECT value FROM meta WHERE key = 'old_vector_numbers')"
 				  " FROM meta m, schema_versions v WHERE m.key = 'definition'"
 				  " ORDER BY v.version DESC LIMIT 1";
 	struct store_reader *r;
@@ -198,18 +229,18 @@ enum status store_load(struct store *s, struct arena *arena, struct store_defini
 	if (status == STATUS_OK) {
 		int code = sqlite3_step(stmt);
 
-		if (code == SQLITE_ROW)
+		if (code == SQLITE_ROW) {
 			*ret = (struct store_definition){
 				.definition = copy_column(stmt, 0, arena),
 				.message_name = arena_strdup(arena, column_text(stmt, 1)),
 				.descriptor_set = copy_column(stmt, 2, arena),
 				.schema_version = sqlite3_column_int64(stmt, 3),
 				.has_text = sqlite3_column_int(stmt, 4) != 0,
-				.vectors = {(size_t)sqlite3_column_int64(stmt, 5),
-					    (enum vector_metric)sqlite3_column_int(stmt, 6)},
-				.vector_generation = sqlite3_column_int64(stmt, 7),
+				.old_vector_numbers =
+					arena_strdup(arena, column_text(stmt, 11)),
 			};
-		else
+			take_vectors(stmt, 5, ret);
+		} else
 			status = code == SQLITE_DONE ? error_set(err, STATUS_DATA_LOSS,
 								 "the definition is missing")
 						     : database_error(r->db, code, err);

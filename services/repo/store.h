@@ -56,6 +56,13 @@ struct store_definition {
 	size_t text_count;
 	struct store_vectors vectors;
 	int64_t vector_generation; /* told by store_load(): how often the two were changed */
+	/*
+	 * Told by store_load() while vectors are collected anew, else without dimensions: those
+	 * that searches still go by, and where in a message they are (vector_field.h).
+	 */
+	struct store_vectors old_vectors;
+	int64_t old_generation;
+	const char *old_vector_numbers;
 	struct store_quota quota;
 	uint64_t created_us;
 	int64_t schema_version; /* told by store_load() */
@@ -127,7 +134,7 @@ struct store_write;
 
 /*
  * Makes the new message out of the stored one (@type_url NULL: the usual one), on
- * the writer's thread: sets @w->proto, @w->doc and @w->vector to bytes that live as
+ * the writer's thread: sets @w->proto, @w->doc and the vectors to bytes that live as
  * long as @w.
  */
 typedef enum status store_merge(struct store_write *w, const char *type_url,
@@ -136,6 +143,12 @@ typedef enum status store_merge(struct store_write *w, const char *type_url,
 /* What is neither a put nor a delete: one of the functions of this type below. */
 typedef enum status store_operation(struct store *store, struct store_write *w,
 				    struct error *err);
+
+/* What a record is found by in space, of one generation of vectors. */
+struct store_vector {
+	struct bytes numbers; /* prepared (vector.h); empty: it has none */
+	int64_t generation;   /* of store_load() */
+};
 
 struct store_write {
 	/* What to do. */
@@ -152,13 +165,14 @@ struct store_write {
 	const char *type_url; /* NULL: the usual one */
 	struct bytes proto;   /* as the client sent it */
 	struct bytes doc;     /* the same as JSONB, without its vector */
-	struct bytes vector;  /* prepared (vector.h); empty: it has none */
 	store_merge *merge;   /* NULL: proto and doc replace what is there */
 	struct bytes labels;  /* as labels_end() made them; empty: as they are */
 	enum store_labels labels_mode;
-	const char *data_uri;      /* NULL: as it is */
-	int64_t schema_version;    /* of the type that the doc was made with; 0: the last */
-	int64_t vector_generation; /* that doc and vector were made with, unless that is 0 */
+	const char *data_uri;   /* NULL: as it is */
+	int64_t schema_version; /* of the type that the doc was made with; 0: the last */
+	/* Without a version the first is for whatever vectors there are. */
+	struct store_vector vector;
+	struct store_vector old_vector; /* while there are others; else the same generation */
 	uint64_t now_us;
 	void *arg; /* the caller's */
 
@@ -337,6 +351,8 @@ struct store_modify {
 	const struct search_path *const *text;
 	size_t text_count;
 	struct store_vectors vectors; /* all are made anew */
+	const char *old_vector_field; /* the path of those that there are; "": none */
+	const char *old_vector_numbers;
 	struct store_quota quota;
 	/* A new version of the type: its number; NULL: none. */
 	const char *message_name;
@@ -349,11 +365,17 @@ store_operation store_modify;
 
 /* One part of what is to be built; to be called until it is done. */
 struct store_build {
-	/* Appends the record as a document, and its vector. False: it cannot be made one. */
+	/*
+	 * Appends the record as a document, and its vectors, of the generations below. False:
+	 * it cannot be made one.
+	 */
 	bool (*render)(void *arg, const char *type_url, struct bytes proto, struct strbuf *doc,
-		       struct strbuf *vector);
+		       struct strbuf *vector, struct strbuf *old_vector);
 	void *arg;
-	struct bytes definition; /* to be stored when all is done; empty: none */
+	/* What documents are made with. ABORTED: the store is beyond that. */
+	int64_t schema_version, vector_generation, old_generation;
+	/* To be stored when all is done, if it is still what was; empty: none. */
+	struct bytes definition, definition_before;
 
 	bool is_done;
 };
@@ -363,13 +385,23 @@ store_operation store_build;
 
 struct store_build_state {
 	bool is_building;
-	bool makes_vectors;  /* now or later */
 	const char *step;    /* for a person */
 	int64_t done, total; /* row numbers, which is about as many records */
 };
 
 enum status store_build_state(struct store_reader *reader, struct store_build_state *ret,
 			      struct error *err) MUST_CHECK;
+
+/* The vectors that searches go by, and those that are being collected. */
+struct store_vector_state {
+	struct store_vectors now, next; /* without dimensions: none */
+	int64_t now_count, next_count;
+	bool has_next;         /* even if that is none */
+	const char *now_field; /* the path; "": that of the definition. In the arena */
+};
+
+enum status store_vector_state(struct store_reader *reader, struct arena *arena,
+			       struct store_vector_state *ret, struct error *err) MUST_CHECK;
 
 struct store_version {
 	int64_t version;

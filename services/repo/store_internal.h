@@ -26,8 +26,9 @@ struct store_counters {
 	int64_t records, next_revision, next_token;
 	int64_t forgotten;     /* the last change that is not kept */
 	int64_t deleted_bytes; /* of deleted records that changes keep */
-	int64_t record_bytes, files, file_bytes, vectors;
-	int64_t vector_version; /* of the chunk that was written last */
+	int64_t record_bytes, files, file_bytes;
+	int64_t vectors, next_vectors; /* that are found by; that are being collected */
+	int64_t vector_version;        /* of the chunk that was written last */
 };
 
 /* The indexes of fields at one time. Older ones are kept: somebody may be looking. */
@@ -52,6 +53,14 @@ struct store_text {
 	int64_t position, last; /* rows in (position, last] are not in it yet */
 };
 
+/* The vectors of records as they are kept in one pair of tables: vector_store.c. */
+struct vector_set {
+	int number;        /* which tables, 0 or 1 */
+	size_t dimensions; /* 0: records have none */
+	enum vector_metric metric;
+	int64_t generation; /* of the next set 0: none is being collected */
+};
+
 struct store {
 	char *path; /* of the database */
 	struct database *writer;
@@ -62,11 +71,9 @@ struct store {
 	bool shape_changed, indexes_changed;
 	struct store_retention retention;
 	struct store_quota quota;
-	size_t vector_dimensions; /* 0: no vectors */
-	enum vector_metric vector_metric;
-	int64_t vector_generation;         /* that vectors are made with now */
-	struct vector_cache *vector_cache; /* NULL: none */
-	uint64_t vector_owner;             /* in it */
+	struct vector_set vectors, next_vectors; /* the writer's, as text is */
+	struct vector_cache *vector_cache;       /* NULL: none */
+	uint64_t vector_owner;                   /* in it */
 	/* Of the writer's thread: as they will be when the group is committed. */
 	struct store_counters counters;
 	struct store_counters committed;
@@ -93,6 +100,10 @@ enum status read_shape(struct store *s, struct error *err) MUST_CHECK;
 
 /* Quotas, and how vectors are. */
 enum status read_settings(struct store *s, struct error *err) MUST_CHECK;
+
+/* A number of `meta`, by its key. */
+enum status set_number(struct store *s, const char *key, int64_t value,
+		       struct error *err) MUST_CHECK;
 
 /* Let readers know of the indexes that are there, after they are committed. */
 enum status read_indexes(struct store *s, struct error *err) MUST_CHECK;

@@ -1,14 +1,47 @@
 #include "services/repo/vector_field.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/reflect/descriptor.h"
 #include "common/reflect/wire.h"
 
+enum { FIELD_NUMBER_MAX = (1 << 29) - 1 };
+
+void vector_field_write(const struct vector_field *field, struct strbuf *out)
+{
+	for (size_t i = 0; i < field->depth; i++)
+		strbuf_addf(out, "%s%u", i ? "." : "", (unsigned)field->numbers[i]);
+}
+
+bool vector_field_read(const char *numbers, struct vector_field *ret)
+{
+	struct vector_field field = {.depth = 0};
+	char *end;
+
+	for (const char *at = numbers; field.depth < VECTOR_FIELD_MAX_DEPTH; at = end + 1) {
+		const unsigned long number = strtoul(at, &end, 10);
+
+		if (end == at || number < 1 || number > FIELD_NUMBER_MAX)
+			return false;
+		field.names[field.depth] = "";
+		field.numbers[field.depth++] = (uint32_t)number;
+		if (!*end) {
+			*ret = field;
+			return true;
+		}
+		if (*end != '.')
+			return false;
+	}
+	return false;
+}
+
 enum status vector_field_find(const struct pool_message *message, const char *path,
 			      struct vector_field *ret, struct error *err)
 {
+	const struct pool_field *last;
+
 	*ret = (struct vector_field){0};
 	for (const char *at = path;; at++) {
 		const size_t len = strcspn(at, ".");
@@ -21,13 +54,14 @@ enum status vector_field_find(const struct pool_message *message, const char *pa
 		if (ret->depth == VECTOR_FIELD_MAX_DEPTH)
 			return error_set(err, STATUS_INVALID_ARGUMENT, "more than %d parts",
 					 VECTOR_FIELD_MAX_DEPTH);
-		ret->parts[ret->depth++] = f;
+		ret->names[ret->depth] = f->name;
+		ret->numbers[ret->depth++] = (uint32_t)f->number;
+		last = f;
 		at += len;
 		if (!*at)
 			break;
 		message = f->type == POOL_TYPE_MESSAGE && !f->repeated ? f->type_message : NULL;
 	}
-	const struct pool_field *last = ret->parts[ret->depth - 1];
 	return last->repeated && last->type == POOL_TYPE_FLOAT
 		       ? STATUS_OK
 		       : error_set(err, STATUS_INVALID_ARGUMENT,
@@ -62,7 +96,7 @@ static void take_from(const struct vector_field *field, size_t depth, struct byt
 	struct wire_field f;
 
 	while (wire_next(&cursor, &f)) {
-		const bool is_it = f.number == field->parts[depth]->number;
+		const bool is_it = f.number == field->numbers[depth];
 
 		if (is_it && is_last && take_numbers(&f, vector))
 			continue;
@@ -88,7 +122,7 @@ bool vector_is_finite(const float *vector, size_t dimensions)
 static void write_path(const struct vector_field *field, struct strbuf *out)
 {
 	for (size_t i = 0; i < field->depth; i++)
-		strbuf_addf(out, "%s%s", i ? "." : "", field->parts[i]->name);
+		strbuf_addf(out, "%s%s", i ? "." : "", field->names[i]);
 }
 
 enum status vector_field_take(const struct vector_field *field, struct bytes proto,

@@ -11,17 +11,22 @@
 #include "common/base/strbuf.h"
 #include "services/repo/vector.h"
 
-struct pool_field;
 struct pool_message;
 
 enum { VECTOR_FIELD_MAX_DEPTH = 16 };
 
 struct vector_field {
-	const struct pool_field *parts[VECTOR_FIELD_MAX_DEPTH]; /* the last are the numbers */
-	size_t depth;                                           /* 0: there is none */
+	uint32_t numbers[VECTOR_FIELD_MAX_DEPTH];  /* of fields; the last has the numbers */
+	const char *names[VECTOR_FIELD_MAX_DEPTH]; /* theirs, for errors */
+	size_t depth;                              /* 0: there is none */
 	size_t dimensions;
 	enum vector_metric metric;
 };
+
+/* A path by its fields' numbers, "3.1": what is left of it when the type has another. */
+void vector_field_write(const struct vector_field *field, struct strbuf *out);
+/* False: it is no such path. Its names are empty. */
+bool vector_field_read(const char *numbers, struct vector_field *ret) MUST_CHECK;
 
 /*
  * Find @path, in proto or JSON names, in @message, from whose pool *ret borrows.

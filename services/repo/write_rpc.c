@@ -72,6 +72,19 @@ static enum status find_types(struct write *w, const char *type_url, struct erro
 	return status;
 }
 
+/* While there are others. A record that they cannot hold is not found by them. */
+static void take_old_vector(struct write *w)
+{
+	struct error ignored;
+
+	strbuf_reset(&w->rest);
+	strbuf_reset(&w->old_vector);
+	if (vector_field_take(&w->collection->old_vector, w->store.proto, &w->rest,
+			      &w->old_vector, &ignored) != STATUS_OK)
+		strbuf_reset(&w->old_vector);
+	w->store.old_vector.numbers = bytes_of(w->old_vector.buf, w->old_vector.len);
+}
+
 /* What is found of the message: its document, and its vector apart. */
 static enum status render(struct write *w, struct error *err)
 {
@@ -80,12 +93,14 @@ static enum status render(struct write *w, struct error *err)
 	enum status status = STATUS_OK;
 
 	strbuf_reset(&w->doc);
+	if (w->collection->old_vector.depth)
+		take_old_vector(w);
 	if (field->depth) {
 		strbuf_reset(&w->rest);
 		strbuf_reset(&w->vector);
 		status = vector_field_take(field, message, &w->rest, &w->vector, err);
 		message = bytes_of(w->rest.buf, w->rest.len);
-		w->store.vector = bytes_of(w->vector.buf, w->vector.len);
+		w->store.vector.numbers = bytes_of(w->vector.buf, w->vector.len);
 	}
 	if (status == STATUS_OK)
 		status = wire_to_jsonb_among(w->type.pool, w->others, w->type.message, message,
@@ -315,7 +330,8 @@ void write_init(struct write *w, struct repo *repo, struct collection *c, void *
 		.repo = repo, .collection = c, .call = call, .arena = rpc_arena(call)};
 	w->store.now_us = clock_unix_us();
 	w->store.schema_version = *c->message_name ? c->schema_version : 0;
-	w->store.vector_generation = c->vector_generation;
+	w->store.vector.generation = c->vector_generation;
+	w->store.old_vector.generation = c->old_generation;
 }
 
 void write_release(struct write *w)
@@ -327,6 +343,7 @@ void write_release(struct write *w)
 	pool_unref(w->others);
 	strbuf_release(&w->rest);
 	strbuf_release(&w->vector);
+	strbuf_release(&w->old_vector);
 	strbuf_release(&w->files.dropped);
 }
 

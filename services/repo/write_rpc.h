@@ -20,7 +20,7 @@ struct write {
 	struct pool *others; /* for an Any in it; a reference, or NULL */
 	const char *const *mask;
 	size_t mask_count;
-	struct strbuf doc, labels, merged, rest, vector;
+	struct strbuf doc, labels, merged, rest, vector, old_vector;
 	struct store_file_changes files; /* that go with a deleted record */
 };
 

@@ -270,10 +270,11 @@ static enum status check_write(struct store *s, const struct store_write *w,
 	return status;
 }
 
-/* It was under way while vectors were changed. */
-static bool has_other_vector(const struct store *s, const struct store_write *w)
+/* It was under way while type or vectors were changed: what was made of it is of before. */
+static bool is_stale(const struct store *s, const struct store_write *w)
 {
-	return w->schema_version && w->vector_generation != s->vector_generation;
+	return w->schema_version && (w->schema_version != s->schema_version ||
+				     w->vector.generation != vectors_last(s)->generation);
 }
 
 /* The message, and all that is made of it. */
@@ -294,8 +295,7 @@ static enum status put_message(struct store *s, struct store_write *w, struct cu
 	if (status == STATUS_OK)
 		status = index_text(s, current->rid, err);
 	if (status == STATUS_OK)
-		status = has_other_vector(s, w) ? vectors_remove(s, current->rid, err)
-						: vectors_set(s, current->rid, w->vector, err);
+		status = vectors_write(s, current->rid, w, err);
 	return status;
 }
 
@@ -313,8 +313,7 @@ static enum status put(struct store *s, struct store_write *w, struct error *err
 		status = touch_record(s, w, current.rid, err);
 	else
 		status = put_message(s, w, &current, err);
-	if (status == STATUS_OK && w->schema_version &&
-	    (w->schema_version != s->schema_version || has_other_vector(s, w)))
+	if (status == STATUS_OK && is_stale(s, w))
 		status = run_on_row(s, "INSERT OR IGNORE INTO stale_docs VALUES (?)",
 				    current.rid, err);
 	if (status == STATUS_OK)

@@ -20,22 +20,30 @@ enum {
 	FIELD_BUILDING = 110,
 };
 
-static bool is_changed(uint32_t field)
+static bool is_among(uint32_t field, const uint32_t *fields)
 {
-	return field == FIELD_INDEXED || field == FIELD_TEXT_FIELDS ||
-	       field == FIELD_TEXT_DISABLED || field == FIELD_SCHEMA_VERSION ||
-	       field == FIELD_BUILDING;
+	while (*fields && *fields != field)
+		fields++;
+	return *fields != 0;
 }
 
-static void define(const struct collection *c, const char *indexed, enum world_text text,
-		   struct strbuf *out)
+void world_definition(const struct collection *c, const uint32_t *without, struct strbuf *out)
 {
 	struct wire_cursor cursor = wire_cursor_of(c->definition);
 	struct wire_field f;
 
 	while (wire_next(&cursor, &f))
-		if (!is_changed(f.number))
+		if (f.number != FIELD_BUILDING && !is_among(f.number, without))
 			strbuf_add(out, f.raw.data, f.raw.size);
+}
+
+static void define(const struct collection *c, const char *indexed, enum world_text text,
+		   struct strbuf *out)
+{
+	static const uint32_t changed[] = {FIELD_INDEXED, FIELD_TEXT_FIELDS,
+					   FIELD_TEXT_DISABLED, FIELD_SCHEMA_VERSION, 0};
+
+	world_definition(c, changed, out);
 	wire_add_string(out, FIELD_INDEXED, indexed);
 	if (text == WORLD_TEXT_NAME)
 		wire_add_string(out, FIELD_TEXT_FIELDS, "name");
@@ -54,11 +62,34 @@ static void value_of(const char *indexed, enum world_text text, char out[EXPECTE
 	(void)snprintf(out, EXPECTED_TEXT_MAX, "%s %s", indexed, texts[text]);
 }
 
+void world_modify_as(struct world *w, const char *collection, struct store_modify *m,
+		     struct strbuf *definition, const char *what, const char *value)
+{
+	AUTO_STRBUF building = STRBUF_INIT;
+	enum status status;
+	struct collection *c;
+	struct error err;
+
+	strbuf_add(&building, definition->buf, definition->len);
+	wire_add_uint(&building, FIELD_BUILDING, 1);
+	m->definition = bytes_of(definition->buf, definition->len);
+	m->building_definition = bytes_of(building.buf, building.len);
+	expectation_begin(collection, what, value);
+	/* The catalogue may just be told that the last change is built. */
+	do {
+		must(catalog_acquire(w->catalog, "default", collection, &c, &err), &err,
+		     "acquire");
+		status = catalog_modify(w->catalog, c, m, WORLD_NOW_US, &err);
+		catalog_release(w->catalog, c);
+	} while (status == STATUS_ABORTED);
+	must(status, &err, "catalog_modify");
+	expectation_done(collection, what, value);
+}
+
 void world_modify(struct world *w, const char *collection, const char *indexed,
 		  enum world_text text)
 {
 	AUTO_STRBUF definition = STRBUF_INIT;
-	AUTO_STRBUF building = STRBUF_INIT;
 	char value[EXPECTED_TEXT_MAX];
 	struct search_path index, name;
 	const struct search_path *const indexes[] = {&index}, *const texts[] = {&name};
@@ -73,11 +104,7 @@ void world_modify(struct world *w, const char *collection, const char *indexed,
 	must(search_resolve(c->type.pool, c->type.message, "name", &arena, &name, &err), &err,
 	     "path");
 	define(c, indexed, text, &definition);
-	strbuf_add(&building, definition.buf, definition.len);
-	wire_add_uint(&building, FIELD_BUILDING, 1);
 	struct store_modify m = {
-		.definition = bytes_of(definition.buf, definition.len),
-		.building_definition = bytes_of(building.buf, building.len),
 		.sets_indexed = true,
 		.indexed = indexes,
 		.indexed_count = 1,
@@ -90,12 +117,87 @@ void world_modify(struct world *w, const char *collection, const char *indexed,
 		.schema_version = c->schema_version + 1,
 	};
 	value_of(indexed, text, value);
-	expectation_begin(collection, "shape of", value);
-	must(catalog_modify(w->catalog, "default", collection, &m, WORLD_NOW_US, &err), &err,
-	     "catalog_modify");
-	expectation_done(collection, "shape of", value);
+	world_modify_as(w, collection, &m, &definition, "shape of", value);
 	catalog_release(w->catalog, c);
 	arena_release(&arena);
+}
+
+/* ------------------------------------------------------------ quotas */
+
+/* Of collector.Collection and collector.CollectionQuota. */
+enum { FIELD_QUOTA = 131, FIELD_MAX_RECORDS = 1 };
+
+void world_modify_quota(struct world *w, const char *collection, int64_t records)
+{
+	static const uint32_t changed[] = {FIELD_QUOTA, 0};
+	AUTO_STRBUF definition = STRBUF_INIT;
+	struct store_modify m = {.sets_quota = true, .quota = {.records = records}};
+	char value[EXPECTED_TEXT_MAX];
+	struct collection *c;
+	struct error err;
+
+	must(catalog_acquire(w->catalog, "default", collection, &c, &err), &err, "acquire");
+	world_definition(c, changed, &definition);
+	if (records) {
+		const size_t mark = wire_open(&definition, FIELD_QUOTA);
+
+		wire_add_uint(&definition, FIELD_MAX_RECORDS, (uint64_t)records);
+		wire_close(&definition, mark);
+	}
+	(void)snprintf(value, sizeof(value), "%lld", (long long)records);
+	world_modify_as(w, collection, &m, &definition, "quota of", value);
+	catalog_release(w->catalog, c);
+}
+
+static uint64_t quota_of(struct collection *c)
+{
+	struct store_definition stored;
+	struct wire_cursor cursor;
+	struct wire_field f;
+	struct bytes quota = {NULL, 0};
+	struct arena arena;
+	struct error err;
+	uint64_t records = 0;
+
+	arena_init(&arena, 0);
+	must(store_load(c->store, &arena, &stored, &err), &err, "store_load");
+	(void)wire_find_bytes(stored.definition, FIELD_QUOTA, &quota);
+	cursor = wire_cursor_of(quota);
+	while (wire_next(&cursor, &f))
+		if (f.number == FIELD_MAX_RECORDS)
+			records = f.value;
+	arena_release(&arena);
+	return records;
+}
+
+void world_quota_value(struct collection *c, char out[EXPECTED_TEXT_MAX])
+{
+	(void)snprintf(out, EXPECTED_TEXT_MAX, "%llu", (unsigned long long)quota_of(c));
+}
+
+bool world_quota_holds(struct world *w, struct collection *c, size_t records)
+{
+	const uint64_t quota = quota_of(c);
+	const bool is_full = quota && records >= quota;
+	struct store_write put = {.expectation = STORE_MUST_NOT_EXIST,
+				  .id = "one more",
+				  .doc = bytes_of("\x0c", 1), /* {} as JSONB */
+				  .now_us = WORLD_NOW_US};
+	struct store_write remove = put;
+	struct error err;
+	enum status status = writer_run(catalog_writer(w->catalog), c->queue, &put, &err);
+
+	if (status == STATUS_OK) {
+		remove.is_delete = true;
+		remove.expectation = STORE_MUST_EXIST;
+		must(writer_run(catalog_writer(w->catalog), c->queue, &remove, &err), &err,
+		     "remove");
+	}
+	if (status == (is_full ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK))
+		return true;
+	fprintf(stderr, "%s: a quota of %llu with %zu records does not hold\n", c->name,
+		(unsigned long long)quota, records);
+	return false;
 }
 
 /* ------------------------------------------------------------ what is there */

@@ -161,6 +161,43 @@ static void modify_again(struct world *w)
 	world_wait_built(w, "a");
 }
 
+static void modify_vectors(struct world *w)
+{
+	world_create_vectors(w, "a");
+	world_put_many(w, "a", "m", "many", 3);
+	world_put(w, "a", "m1", "one");
+	world_modify_vectors(w, "a", "far");
+	/* While they are collected. */
+	world_put(w, "a", "m2", "two");
+	world_remove(w, "a", "m0");
+	world_put(w, "a", "n", "new");
+	world_wait_built(w, "a");
+	world_put(w, "a", "m1", "three");
+}
+
+static void modify_vectors_again(struct world *w)
+{
+	/* The tables of the first ones are used again. */
+	world_modify_vectors(w, "a", "near");
+	world_put(w, "a", "m2", "four");
+	world_wait_built(w, "a");
+	world_modify_vectors(w, "a", "none");
+	world_put(w, "a", "m2", "five");
+	world_wait_built(w, "a");
+}
+
+static void modify_quota(struct world *w)
+{
+	world_create(w, "a");
+	world_put_many(w, "a", "m", "many", 3);
+	world_modify_quota(w, "a", 3);
+	world_remove(w, "a", "m0");
+	world_modify_quota(w, "a", 2);
+	world_put(w, "a", "m1", "one");
+	world_modify_quota(w, "a", 0);
+	world_put(w, "a", "m4", "four");
+}
+
 static void lease_records(struct world *w)
 {
 	world_create(w, "a");
@@ -187,6 +224,8 @@ static const struct scenario scenarios[] = {
 	{"PutFile, DeleteFile", {put_files, put_files_again}, 0},
 	{"PutDir", {put_directories, put_directories_again}, 0},
 	{"Modify", {modify, modify_again}, 0},
+	{"Modify: vectors", {modify_vectors, modify_vectors_again}, 0},
+	{"Modify: a quota", {modify_quota, start}, 0},
 	{"Lease, Release", {lease_records, lease_again}, 0},
 	{"killed at the first start, then the power fails",
 	 {create_collection, create_collection},

@@ -84,17 +84,16 @@ void world_close(struct world *w)
 
 /* ------------------------------------------------------------ collections */
 
-static void describe(const char *name, struct strbuf *out)
+void world_describe(const char *collection, const char *message, struct strbuf *out)
 {
 	char incarnation[UUID_TEXT_BYTES];
 
 	random_uuid7(NOW_US / 1000, incarnation);
 	wire_add_string(out, 1, "default");
-	wire_add_string(out, 2, name);
+	wire_add_string(out, 2, collection);
 	size_t mark = wire_open(out, 3);
-	wire_add_string(out, 2, MESSAGE);
+	wire_add_string(out, 2, message);
 	wire_close(out, mark);
-	wire_add_string(out, 4, "name");
 	wire_add_string(out, 102, incarnation);
 	wire_add_uint(out, 103, 1);
 }
@@ -109,7 +108,8 @@ void world_create(struct world *w, const char *collection)
 	struct type type;
 
 	arena_init(&arena, 0);
-	describe(collection, &definition);
+	world_describe(collection, MESSAGE, &definition);
+	wire_add_string(&definition, 4, "name");
 	must(types_load(w->types, (struct bytes){0}, MESSAGE, &type, &err), &err, "types_load");
 	must(search_resolve(type.pool, type.message, "name", &arena, &path, &err), &err,
 	     "path");
@@ -150,6 +150,7 @@ struct put {
 	struct store_batch batch; /* first */
 	struct store_write store;
 	struct strbuf proto, doc;
+	struct world_vectors vectors;
 	const char *collection;
 	char id[EXPECTED_TEXT_MAX], value[EXPECTED_TEXT_MAX];
 	struct put *next; /* of the same batch */
@@ -177,14 +178,15 @@ static void prepare(struct put *p, struct collection *c, const char *id, const c
 		memset(text, 'p', padding);
 		wire_add_string(&p->proto, FIELD_PADDING, text);
 	}
+	world_add_vectors(c, value, &p->proto);
 	p->store = (struct store_write){
 		.expectation = STORE_MAY_EXIST,
 		.id = p->id,
 		.proto = bytes_of(p->proto.buf, p->proto.len),
 		.now_us = NOW_US,
 	};
-	must(wire_to_jsonb(c->type.pool, c->type.message, p->store.proto, JSON_OUT_SEARCH,
-			   &p->doc, &err),
+	const struct bytes rest = world_take_vectors(c, &p->store, &p->vectors);
+	must(wire_to_jsonb(c->type.pool, c->type.message, rest, JSON_OUT_SEARCH, &p->doc, &err),
 	     &err, "wire_to_jsonb");
 	p->store.doc = bytes_of(p->doc.buf, p->doc.len);
 }
@@ -193,6 +195,7 @@ static void put_release(struct put *p)
 {
 	strbuf_release(&p->proto);
 	strbuf_release(&p->doc);
+	world_vectors_release(&p->vectors);
 }
 
 static struct collection *acquire(struct world *w, const char *name)
@@ -392,6 +395,10 @@ static void look_for(struct world *w, struct collection *c, const struct expecte
 		world_file_value(c, expected_which(x, "file"), out);
 	else if (expected_which(x, "shape"))
 		world_shape_value(c, out);
+	else if (expected_which(x, "quota"))
+		world_quota_value(c, out);
+	else if (expected_which(x, "vectors"))
+		world_vectors_value(c, out);
 	else if (expected_which(x, "lease"))
 		world_lease_value(w, c, expected_which(x, "lease"), out);
 	else
@@ -460,13 +467,30 @@ static bool check_all(struct world *w, struct collection *c, const struct expect
 		if (!*value || !expected_is_record(x))
 			continue;
 		present++;
-		if (!find(c, value, NULL) || (has_text && !find(c, NULL, value)))
+		if (!find(c, value, NULL) || (has_text && !find(c, NULL, value)) ||
+		    !world_is_found_by_vector(c, value))
 			return wrong("%s/%s is not found by its value", c->name, x->id);
 	}
 	must(store_measure(c->store, &sizes, &err), &err, "store_measure");
 	if (find(c, NULL, NULL) != present || (size_t)sizes.record_count != present)
 		return wrong("%s: %zu records are there, %zu listed, %lld counted", c->name,
 			     present, find(c, NULL, NULL), (long long)sizes.record_count);
+	return world_vectors_are_whole(c, present) && world_quota_holds(w, c, present);
+}
+
+/* While what was left to build is being built. */
+static bool check_meanwhile(struct collection *c, const struct expectations *e)
+{
+	for (const struct expected *x = e->all; x < e->all + e->count; x++) {
+		char value[EXPECTED_TEXT_MAX];
+
+		if (!*x->id || x->is_batch || !expected_is_record(x) ||
+		    strcmp(x->collection, c->name) != 0)
+			continue;
+		value_of(c, x->id, value);
+		if (*value && !world_is_found_by_vector(c, value))
+			return wrong("%s/%s is not found meanwhile", c->name, x->id);
+	}
 	return true;
 }
 
@@ -483,6 +507,7 @@ static bool check_collection(struct world *w, const struct expected *x,
 		       wrong("collection %s is not there", x->collection);
 	must(status, &err, "catalog_acquire");
 	good = expected_allows(x, "yes") || wrong("collection %s is there", x->collection);
+	good = good && check_meanwhile(c, e);
 	world_wait_built(w, x->collection);
 	good = good && check_all(w, c, e) && check_batches(w, c, e) &&
 	       world_shape_is_whole(c) && world_tokens_go_on(w, c, e);

@@ -30,6 +30,9 @@ void must(enum status status, const struct error *err, const char *what);
 void world_open(struct world *w, const char *directory);
 void world_close(struct world *w);
 
+/* The definition of a new collection of @message. */
+void world_describe(const char *collection, const char *message, struct strbuf *out);
+
 /* Each says what it begins and what is done. Records hold their value as a name. */
 void world_create(struct world *w, const char *collection);
 void world_delete(struct world *w, const char *collection);
@@ -74,6 +77,40 @@ void world_file_value(struct collection *c, const char *path, char out[EXPECTED_
 enum world_text { WORLD_TEXT_NAME, WORLD_TEXT_NONE, WORLD_TEXT_ALL };
 void world_modify(struct world *w, const char *collection, const char *indexed,
 		  enum world_text text);
+
+/* How many records there may be; the same number again is no change. */
+void world_modify_quota(struct world *w, const char *collection, int64_t records);
+void world_quota_value(struct collection *c, char out[EXPECTED_TEXT_MAX]);
+/* It holds: one record more is refused when there are so many. */
+bool world_quota_holds(struct world *w, struct collection *c, size_t records);
+
+/*
+ * What the changes share: a new definition without these fields (0 at the end), and the change
+ * to it, which is expected as "<what> <collection>".
+ */
+void world_definition(const struct collection *c, const uint32_t *without, struct strbuf *out);
+void world_modify_as(struct world *w, const char *collection, struct store_modify *m,
+		     struct strbuf *definition, const char *what, const char *value);
+
+/*
+ * Vectors, in vector_world.c: a collection whose records have two, of which the one in the
+ * field "near" is what they are found by, until another is ("near", "far", "none").
+ */
+void world_create_vectors(struct world *w, const char *collection);
+void world_modify_vectors(struct world *w, const char *collection, const char *field);
+void world_vectors_value(struct collection *c, char out[EXPECTED_TEXT_MAX]);
+/* By whichever vectors there are at the moment; true where there are none. */
+bool world_is_found_by_vector(struct collection *c, const char *value);
+bool world_vectors_are_whole(struct collection *c, size_t records);
+
+/* Of a record with the value: into its message, and out of that into the write. */
+struct world_vectors {
+	struct strbuf rest, vector, old_rest, old;
+};
+void world_add_vectors(const struct collection *c, const char *value, struct strbuf *proto);
+struct bytes world_take_vectors(const struct collection *c, struct store_write *w,
+				struct world_vectors *v);
+void world_vectors_release(struct world_vectors *v);
 
 /* Until what was left to build is built, by the builder of the world. */
 void world_wait_built(struct world *w, const char *collection);

@@ -216,6 +216,137 @@ class Modifies(CollectorTest):
             collection_name=name, page_size=1, filter=struct({"note": "while w1"}))).total_count
         self.assertEqual(self.found(name, "while w1"), by_index)
 
+    def watched(self, look, name, **change):
+        """What `look` gives again and again from before a change until it is built."""
+        stop, seen, problems = threading.Event(), [look()], []
+
+        def run():
+            try:
+                while not stop.is_set():
+                    seen.append(look())
+            except Exception as error:  # not told by a thread
+                problems.append(error)
+
+        looker = threading.Thread(target=run)
+        looker.start()
+        try:
+            self.modify(name, **change)
+            self.built(name)
+        finally:
+            stop.set()
+            looker.join()
+        self.assertEqual(problems, [])
+        seen.append(look())
+        return [seen[i] for i in range(len(seen)) if i == 0 or seen[i] != seen[i - 1]]
+
+    def test_the_old_text_serves_until_the_new_is_built(self):
+        name = self.collection(full_text_fields=["number"])
+        self.fill(name, 3000, coupon="someone")
+        look = lambda: (self.found(name, "2999"), self.found(name, "someone"))
+        states = self.watched(look, name, update_mask=["full_text_fields"],
+                              full_text_fields=["coupon"])
+        self.assertEqual((states[0], states[-1]), ((1, 0), (0, 3000)))
+        # Between the two searches of one look it may have been switched, never in part.
+        self.assertEqual(set(states) - {(1, 0), (0, 3000), (1, 3000)}, set())
+
+    def test_text_that_is_removed_serves_until_it_is(self):
+        name = self.collection()
+        self.fill(name, 1000)
+
+        def look():
+            try:
+                return self.found(name, "note")
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), Code.FAILED_PRECONDITION, error)
+                return None
+
+        for _ in range(5):
+            states = self.watched(look, name, update_mask=["full_text_disabled"],
+                                  full_text_disabled=True)
+            self.assertEqual(states, [1000, None])
+            states = self.watched(look, name, update_mask=["full_text_disabled"])
+            self.assertEqual(states, [None, 1000])
+
+    def test_an_old_index_serves_until_the_new_is_built(self):
+        name = self.collection(indexed_fields=["number", "total_cents"])
+        self.fill(name, 5000)
+        steps = []
+
+        def look():
+            # Before what it says of another: what is there then is there.
+            steps.append(bool(self.plan(name, number="7")))
+            self.assertEqual(self.listed(name, filter={"number": "7"}), ["7"])
+            self.assertEqual(self.listed(name, filter={"note": "note 7"}), ["7"])
+            return {i.field: i.state for i in self.describe(name).indexes}
+
+        self.watched(look, name, indexed_fields=["note", "total_cents"])
+        # It goes when the new one is there.
+        self.assertEqual(steps, sorted(steps, reverse=True))
+        self.assertTrue(steps[0])
+        self.assertEqual(self.plan(name, number="7"), [])
+        self.assertEqual(self.plan(name, note="note 7"), ["note"])
+        order = []
+        self.watched(lambda: order.append((bool(self.plan(name, note="note 7")), bool(
+            self.plan(name, number="7")))), name, indexed_fields=["number", "total_cents"])
+        self.assertNotIn((False, False), order)
+
+    def test_records_are_found_while_they_are_made_ready_for_a_version(self):
+        old, new = self.item_types("mod.v3", OLD), self.item_types("mod.v3", NEW)
+        self.front.register(old)
+        New = new.message("mod.v3.Item")
+        name = self.collection("mod.v3.Item", indexed_fields=["color"])
+        operations = [cs.RequestOp(create=cs.CreateRequest(id=str(i), item=protos.pack(
+            New(name="n%d" % i, color="c%d" % (i % 2), weight=5)))) for i in range(4000)]
+        for start in range(0, 4000, 1000):
+            self.front.records.Batch(cs.BatchRequest(
+                collection_name=name, operations=operations[start:start + 1000]))
+        self.front.register(new)
+
+        def count(**condition):
+            return self.front.records.List(cs.ListRequest(
+                collection_name=name, page_size=1, filter=struct(condition))).total_count
+
+        look = lambda: (count(color="c1"), self.found(name, "n7"), self.found(name, "c0"))
+        self.assertEqual(self.watched(look, name, schema=True, indexed_fields=["color", "weight"]),
+                         [(2000, 1, 2000)])
+        self.assertEqual(count(weight=5), 4000)
+        self.assertEqual(self.front.get(name, "7").item.value,
+                         New(name="n7", color="c1", weight=5).SerializeToString())
+
+    def test_changes_at_once_are_one_after_the_other(self):
+        """None is lost: what the definition says is what there is."""
+        name = self.collection()
+        self.fill(name, 300)
+        problems = []
+
+        def change(field, label):
+            for i in range(10):
+                try:
+                    self.modify(name, update_mask=["labels"], labels={label: str(i)})
+                    self.modify(name, update_mask=["indexed_fields"], indexed_fields=[field])
+                except grpc.RpcError as error:
+                    if error.code() not in (Code.FAILED_PRECONDITION, Code.ABORTED):
+                        problems.append(error)
+
+        changers = [threading.Thread(target=change, args=pair)
+                    for pair in (("number", "a"), ("note", "b"), ("total_cents", "c"))]
+        for changer in changers:
+            changer.start()
+        for changer in changers:
+            changer.join()
+        self.assertEqual(problems, [])
+        described = self.built(name)
+        field, = described.collection_definition.indexed_fields
+        value = {"number": "7", "note": "note 7", "total_cents": 7}
+        json_names = {"number": "number", "note": "note", "total_cents": "totalCents"}
+        self.assertEqual(self.plan(name, **{field: value[field]}), [json_names[field]])
+        self.restart("repo")
+        self.assertEqual(self.describe(name).collection_definition,
+                         described.collection_definition)
+        # Nothing is left that would keep another from being made.
+        self.modify(name, indexed_fields=["note"])
+        self.built(name)
+
     def test_a_kill_in_between(self):
         old, new = self.item_types("mod.v2", OLD), self.item_types("mod.v2", NEW)
         self.front.register(old)

@@ -189,15 +189,117 @@ class Vectors(Redefined):
         self.built(name)
         self.assertNearest(name, {i: doc.inner.far for i, doc in docs.items()})
 
+    def both(self, docs, wanted, limit=5):
+        """The nearest by one field, and by the other."""
+        def best(vectors):
+            return sorted(vectors, key=lambda i: sum(
+                (x - y) ** 2 for x, y in zip(vectors[i], wanted)))[:limit]
+        return (best({i: doc.near for i, doc in docs.items()}),
+                best({i: doc.inner.far for i, doc in docs.items()}))
+
+    def fill_alike(self, name, count):
+        """Both fields have four numbers, so that a search cannot tell which it goes by."""
+        rng = random.Random(count)
+        docs = {"%05d" % i: self.doc(rng) for i in range(count)}
+        for doc in docs.values():
+            doc.inner.far.append(rng.uniform(-1, 1))
+        items = list(docs.items())
+        for start in range(0, count, 1000):
+            self.front.records.Batch(cs.BatchRequest(collection_name=name, operations=[
+                cs.RequestOp(create=cs.CreateRequest(id=i, item=protos.pack(doc)))
+                for i, doc in items[start:start + 1000]]))
+        return docs
+
+    def states(self, name):
+        return [(v.index.field, v.state) for v in self.describe(name).vectors]
+
+    def found_meanwhile(self, name, serving, coming, wanted):
+        """A record that is written while others are collected, by those of before. False: too
+        late, they are collected."""
+        doc = self.Doc(title="here")
+        other = [5] * 4
+        doc.near.extend(wanted if serving == "near" else other)
+        doc.inner.far.extend(wanted if serving == "inner.far" else other)
+        self.create(name, doc, "here")
+        found = self.nearest(name, wanted, limit=1)
+        by_new = self.nearest(name, other, limit=1)
+        is_building = self.states(name) == [(serving, cs.INDEX_READY), (coming, cs.INDEX_BUILDING)]
+        if is_building:
+            self.assertEqual(found, ["here"])
+            self.assertNotEqual(by_new, ["here"])
+        self.built(name)
+        self.assertEqual(self.nearest(name, other, limit=1), ["here"])
+        self.front.records.Delete(cs.DeleteRequest(collection_name=name, id="here"))
+        return is_building
+
+    def test_what_is_written_meanwhile_is_in_both(self):
+        name = self.collection(vector=vector_of())
+        self.fill_alike(name, 6000)
+        fields = ["near", "inner.far"]
+        for _ in range(10):
+            self.modify(name, update_mask=["vector"], vector=vector_of(fields[1]))
+            if self.found_meanwhile(name, *fields, wanted=[0.1, -0.2, 0.3, -0.4]):
+                return
+            fields.reverse()
+        self.fail("all are collected before anything can be written")
+
+    def test_the_old_ones_serve_until_the_new_are_collected(self):
+        """No search fails, none finds a part: the old ones, then at once the new ones."""
+        name = self.collection(vector=vector_of())
+        docs = self.fill_alike(name, 6000)
+        wanted = [0.1, -0.2, 0.3, -0.4]
+        old, new = self.both(docs, wanted)
+        self.assertNotEqual(old, new)
+        self.assertEqual(self.states(name), [("near", cs.INDEX_READY)])
+        stop, answers, problems = threading.Event(), [], []
+
+        def search():
+            try:
+                while not stop.is_set():
+                    answers.append(self.nearest(name, wanted))
+            except grpc.RpcError as error:
+                problems.append(error)
+
+        searchers = [threading.Thread(target=search) for _ in range(2)]
+        for searcher in searchers:
+            searcher.start()
+        try:
+            self.modify(name, update_mask=["vector"], vector=vector_of("inner.far"))
+            described = self.describe(name)
+            self.assertEqual([(v.index.field, v.state) for v in described.vectors], [
+                ("near", cs.INDEX_READY), ("inner.far", cs.INDEX_BUILDING)])
+            self.assertEqual(described.vectors[0].vector_count, 6000)
+            self.assertEqual(described.vector_count, 6000)
+            self.assertEqual(described.build.step, "vectors are collected")
+            self.assertEqual(described.build.records_total, 6000)
+            self.built(name)
+        finally:
+            stop.set()
+            for searcher in searchers:
+                searcher.join()
+        self.assertEqual(problems, [])
+        self.assertEqual(self.states(name), [("inner.far", cs.INDEX_READY)])
+        self.assertEqual(self.nearest(name, wanted), new)
+        self.assertEqual([a for a in answers if a not in (old, new)], [])
+        # Two searchers: what one is told may be noted after the other's.
+        self.assertEqual(answers[0], old)
+        self.assertNotIn(old, answers[answers.index(new) + 2:])
+
     def test_a_kill_while_vectors_are_made(self):
         name = self.collection(vector=vector_of())
-        docs = self.fill(name, 3000)
+        docs = self.fill_alike(name, 6000)
+        wanted = [0.4, 0.3, -0.2, -0.1]
+        old, new = self.both(docs, wanted)
         self.modify(name, update_mask=["vector", "indexed_fields"], indexed_fields=["title"],
-                    vector=vector_of("inner.far", 3))
-        for _ in range(3):
+                    vector=vector_of("inner.far"))
+        was_new = False
+        for _ in range(5):
             self.restart("repo")
-            self.describe(name)
+            found = self.nearest(name, wanted)
+            was_new = was_new or found == new
+            self.assertEqual(found, new if was_new else old)
         self.built(name)
+        self.assertEqual(self.nearest(name, wanted), new)
         self.assertNearest(name, {i: doc.inner.far for i, doc in docs.items()})
 
     def test_a_version_of_the_type_without_the_field(self):
