@@ -120,9 +120,9 @@ static void render_typed(struct rendering *r, const struct query_condition *c,
 			      c->op == QUERY_GREATER_EQUAL || c->op == QUERY_LESS_EQUAL;
 
 	if (c->op == QUERY_CONTAINS && !c->path.is_list) {
-		strbuf_addf(&r->sql, "instr(%s, ", value);
+		strbuf_addf(&r->sql, "collector_contains(%s, ", value);
 		render_value(r, &c->values[0]);
-		strbuf_addstr(&r->sql, ") > 0");
+		strbuf_addch(&r->sql, ')');
 	} else if (c->op == QUERY_IN) {
 		strbuf_addf(&r->sql, "%s IN (", value);
 		render_list_of_values(r, c);
@@ -161,9 +161,9 @@ static void render_dynamic_contains(struct rendering *r, const struct query_cond
 {
 	strbuf_addf(&r->sql, "CASE %s WHEN 'text' THEN ", strbuf_str(&o->type));
 	if (c->values[0].type == VALUE_TEXT) {
-		strbuf_addf(&r->sql, "instr(%s, ", strbuf_str(&o->value));
+		strbuf_addf(&r->sql, "collector_contains(%s, ", strbuf_str(&o->value));
 		render_value(r, &c->values[0]);
-		strbuf_addstr(&r->sql, ") > 0");
+		strbuf_addch(&r->sql, ')');
 	} else {
 		strbuf_addch(&r->sql, '0');
 	}

@@ -44,7 +44,8 @@ static const struct daemon_option options[] = {
 	 "memory for vectors that were searched, of all collections together"},
 	{"query-threads", DAEMON_OPTION_INT, "12", 1, 256,
 	 offsetof(struct repo_config, query_threads),
-	 "threads for queries; a third of them at most for those of one collection"},
+	 "threads for queries; a third of them at most for those of one collection, the last "
+	 "third for one of each"},
 	{0},
 };
 

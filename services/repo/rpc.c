@@ -207,6 +207,8 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 		     struct error *err)
 {
 	struct repo *repo = xcalloc(1, sizeof(*repo));
+	const unsigned query_threads = (unsigned)config->query_threads;
+	const unsigned third = (query_threads + 2) / 3;
 	enum status status;
 
 	raise_descriptor_limit();
@@ -221,9 +223,9 @@ enum status repo_new(struct daemon *d, const struct repo_config *config, struct 
 	repo->vectors = vector_cache_new((size_t)config->vector_cache_bytes);
 	repo->file_streams = file_streams_new((unsigned)config->max_file_streams,
 					      (unsigned)config->file_stall_seconds);
-	repo->query_pool = rpc_pool_new("query", (unsigned)config->query_threads, QUERY_QUEUE);
-	repo->turns = turns_new(repo->query_pool, (unsigned)(config->query_threads + 2) / 3,
-				WAITING_QUERIES);
+	repo->query_pool = rpc_pool_new("query", query_threads, QUERY_QUEUE);
+	repo->turns =
+		turns_new(repo->query_pool, third, query_threads - third, WAITING_QUERIES);
 	repo->search_pool = rpc_pool_new("search", SEARCH_THREADS, SEARCH_QUEUE);
 	status = open_catalog(repo, err);
 	if (status != STATUS_OK) {

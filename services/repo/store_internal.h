@@ -169,7 +169,10 @@ enum status run_on_row(struct store *s, const char *sql, int64_t number,
 /* "$.a.b" as jsonb_extract(doc, '$.a.b'): the one spelling of index and predicate. */
 void render_path(const struct search_path *path, struct strbuf *sql);
 
-/* collector_text(value...): every string in JSONB documents, keys excluded. */
+/*
+ * collector_text(value...): every string in JSONB documents, keys excluded.
+ * collector_contains(text, part): 1, or 0, or NULL if one of them is.
+ */
 enum status text_store_register(struct database *db, struct error *err) MUST_CHECK;
 
 /* One element of a JSONB value. */

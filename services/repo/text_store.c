@@ -1,5 +1,9 @@
-/* The SQL function that full text is made with. */
+/* The SQL functions that full text is made with, and that look for a text in another. */
+
+/* For memmem(): POSIX has it since 2024 only. */
+#define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier) */
 #include <sqlite3.h>
+#include <string.h>
 
 #include "services/repo/store_internal.h"
 
@@ -56,12 +60,31 @@ static void collector_text(sqlite3_context *context, int argc, sqlite3_value **a
 			      SQLITE_UTF8);
 }
 
+/*
+ * What instr() > 0 says, but in time that grows with the lengths, not with their product: an
+ * interrupt does not end a function, and both texts are a user's.
+ */
+static void collector_contains(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	const unsigned char *text = sqlite3_value_text(argv[0]);
+	const unsigned char *part = sqlite3_value_text(argv[1]);
+
+	(void)argc;
+	if (!text || !part)
+		return; /* NULL */
+	sqlite3_result_int(context, memmem(text, (size_t)sqlite3_value_bytes(argv[0]), part,
+					   (size_t)sqlite3_value_bytes(argv[1])) != NULL);
+}
+
 enum status text_store_register(struct database *db, struct error *err)
 {
-	int code = sqlite3_create_function_v2(database_sqlite(db), "collector_text", -1,
-					      SQLITE_UTF8 | SQLITE_DETERMINISTIC |
-						      SQLITE_INNOCUOUS,
-					      NULL, collector_text, NULL, NULL, NULL);
+	enum { FLAGS = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS };
+	sqlite3 *sqlite = database_sqlite(db);
+	int code = sqlite3_create_function_v2(sqlite, "collector_text", -1, FLAGS, NULL,
+					      collector_text, NULL, NULL, NULL);
 
+	if (code == SQLITE_OK)
+		code = sqlite3_create_function_v2(sqlite, "collector_contains", 2, FLAGS, NULL,
+						  collector_contains, NULL, NULL, NULL);
 	return code == SQLITE_OK ? STATUS_OK : database_error(db, code, err);
 }

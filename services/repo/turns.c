@@ -9,18 +9,22 @@
 
 struct turns {
 	struct rpc_pool *pool;
-	unsigned max_running, max_waiting;
-	pthread_mutex_t mu; /* all queues, and of turns: next, previous, is_waiting, is_over */
+	unsigned max_running, max_shared, max_waiting;
+	/* What follows, all queues, and of turns: next, previous, is_waiting, is_over. */
+	pthread_mutex_t mu;
+	unsigned running; /* of all queues */
 };
 
 enum outcome { RUNS, WAITS, IS_OVER, IS_TOO_MUCH };
 
-struct turns *turns_new(struct rpc_pool *pool, unsigned max_running, unsigned max_waiting)
+struct turns *turns_new(struct rpc_pool *pool, unsigned max_running, unsigned max_shared,
+			unsigned max_waiting)
 {
 	struct turns *turns = xcalloc(1, sizeof(*turns));
 
 	turns->pool = pool;
 	turns->max_running = max_running;
+	turns->max_shared = max_shared;
 	turns->max_waiting = max_waiting;
 	pthread_mutex_init(&turns->mu, NULL);
 	return turns;
@@ -104,12 +108,27 @@ static void cancelled(void *arg)
 /* ------------------------------------------------------------ turns */
 
 /* With the mutex held. */
-static bool may_run(const struct turns *turns, struct turn_queue *q)
+static bool may_run(struct turns *turns, struct turn_queue *q)
 {
-	if (q->running >= turns->max_running)
+	if (q->running &&
+	    (q->running >= turns->max_running || turns->running >= turns->max_shared))
 		return false;
 	q->running++;
+	turns->running++;
 	return true;
+}
+
+/* With the mutex held. */
+static void has_run(struct turns *turns, struct turn_queue *q)
+{
+	q->running--;
+	turns->running--;
+}
+
+/* Who comes later does not go on before who waits. */
+static bool may_run_at_once(struct turns *turns, struct turn_queue *q)
+{
+	return !q->first && may_run(turns, q);
 }
 
 static enum outcome run_or_wait(struct turns *turns, struct turn_queue *q, struct turn *t)
@@ -119,7 +138,7 @@ static enum outcome run_or_wait(struct turns *turns, struct turn_queue *q, struc
 	pthread_mutex_lock(&turns->mu);
 	if (t->is_over)
 		outcome = IS_OVER;
-	else if (may_run(turns, q))
+	else if (may_run_at_once(turns, q))
 		outcome = RUNS;
 	else if (q->waiting >= turns->max_waiting)
 		outcome = IS_TOO_MUCH;
@@ -138,7 +157,7 @@ void turns_take(struct turns *turns, struct turn_queue *queue, struct turn *t)
 	t->queue = queue;
 	t->is_waiting = t->is_over = false;
 	pthread_mutex_lock(&turns->mu);
-	runs = may_run(turns, queue);
+	runs = may_run_at_once(turns, queue);
 	pthread_mutex_unlock(&turns->mu);
 	if (runs) {
 		t->run(t);
@@ -166,19 +185,24 @@ static void run_later(void *arg)
 	t->run(t);
 }
 
-/* With the mutex held. Those that the pool has no room for, by next. */
+/*
+ * With the mutex held. Those that the pool has no room for, by next. Whoever waits has one of
+ * its queue that runs, and goes on when that is done.
+ */
 static struct turn *let_next_run(struct turns *turns, struct turn_queue *q)
 {
-	struct turn *refused = NULL, *t;
+	struct turn *refused = NULL;
 
-	while ((t = q->first)) {
+	while (q->first && may_run(turns, q)) {
+		struct turn *t = q->first;
+
 		take_out(q, t);
 		if (rpc_pool_submit(turns->pool, run_later, t))
-			return refused;
+			continue;
+		has_run(turns, q);
 		t->next = refused;
 		refused = t;
 	}
-	q->running--;
 	return refused;
 }
 
@@ -187,6 +211,7 @@ void turns_leave(struct turns *turns, struct turn_queue *queue)
 	struct turn *refused, *next;
 
 	pthread_mutex_lock(&turns->mu);
+	has_run(turns, queue);
 	refused = let_next_run(turns, queue);
 	pthread_mutex_unlock(&turns->mu);
 	for (; refused; refused = next) {

@@ -1,7 +1,8 @@
 /*
  * Turns: of one collection no more than so many queries run at once, so that those of
- * others find a thread however slow they are. What waits for its turn holds no thread;
- * the first that came is the first to go on. Thread-safe.
+ * others find a thread however slow they are; and the last so many threads are for
+ * collections of which nothing runs, so that several slow ones do not take all. What waits
+ * for its turn holds no thread; the first that came is the first to go on. Thread-safe.
  */
 #ifndef SERVICES_REPO_TURNS_H
 #define SERVICES_REPO_TURNS_H
@@ -34,8 +35,12 @@ struct turn {
 	bool is_waiting, is_over;
 };
 
-/* Of each queue @max_running run and @max_waiting wait. @pool outlives the turns. */
-struct turns *turns_new(struct rpc_pool *pool, unsigned max_running, unsigned max_waiting);
+/*
+ * Of each queue @max_running run and @max_waiting wait; of all together @max_shared, but for
+ * one of a queue each. @pool outlives the turns.
+ */
+struct turns *turns_new(struct rpc_pool *pool, unsigned max_running, unsigned max_shared,
+			unsigned max_waiting);
 
 /* Nobody runs or waits any more. NULL is fine. */
 void turns_free(struct turns *turns);

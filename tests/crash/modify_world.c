@@ -127,6 +127,14 @@ void world_modify(struct world *w, const char *collection, const char *indexed,
 /* Of collector.Collection and collector.CollectionQuota. */
 enum { FIELD_QUOTA = 131, FIELD_MAX_RECORDS = 1 };
 
+/* None is as if nobody had ever asked for one. */
+static void quota_text(uint64_t records, char out[EXPECTED_TEXT_MAX])
+{
+	*out = '\0';
+	if (records)
+		(void)snprintf(out, EXPECTED_TEXT_MAX, "%llu", (unsigned long long)records);
+}
+
 void world_modify_quota(struct world *w, const char *collection, int64_t records)
 {
 	static const uint32_t changed[] = {FIELD_QUOTA, 0};
@@ -144,7 +152,7 @@ void world_modify_quota(struct world *w, const char *collection, int64_t records
 		wire_add_uint(&definition, FIELD_MAX_RECORDS, (uint64_t)records);
 		wire_close(&definition, mark);
 	}
-	(void)snprintf(value, sizeof(value), "%lld", (long long)records);
+	quota_text((uint64_t)records, value);
 	world_modify_as(w, collection, &m, &definition, "quota of", value);
 	catalog_release(w->catalog, c);
 }
@@ -172,7 +180,7 @@ static uint64_t quota_of(struct collection *c)
 
 void world_quota_value(struct collection *c, char out[EXPECTED_TEXT_MAX])
 {
-	(void)snprintf(out, EXPECTED_TEXT_MAX, "%llu", (unsigned long long)quota_of(c));
+	quota_text(quota_of(c), out);
 }
 
 bool world_quota_holds(struct world *w, struct collection *c, size_t records)

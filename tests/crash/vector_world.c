@@ -248,8 +248,6 @@ static bool is_found_now(struct collection *c, const char *value, bool *ret_sear
 	store_give_reader(c->store, reader);
 	arena_release(&arena);
 	*ret_searched = status == STATUS_OK;
-	if (status != STATUS_OK)
-		fprintf(stderr, "%s: %s\n", c->name, err.message);
 	return !state.now.dimensions ||
 	       (found.count == 1 && found.distance < 1e-3 && !strcmp(found.value, value));
 }

@@ -76,11 +76,12 @@ class Sizes(Limits):
 
 
 class SlowQueries(Limits):
-    """Queries that would take very long: every text is looked through for each of 60 others."""
+    """Queries that would take minutes: long lists are looked through for each of 60 others."""
 
     SLOW = json_format.ParseDict({"$or": [
-        {"note": {"contains": "x" * (k + 1)}} for k in range(60)]}, struct_pb2.Struct())
-    MIB_OF_TEXT = 60
+        {"lines.sku": "x%d" % k} for k in range(60)]}, struct_pb2.Struct())
+    LINES = 200000
+    ORDERS = {"slow": 12, "slow-2": 4, "slow-3": 4, "slow-4": 4}
     OTHERS = 5
     METHODS = ("List", "Search", "ExplainQuery", "SearchCollections")
 
@@ -89,31 +90,38 @@ class SlowQueries(Limits):
         super().setUpClass()
         front, order = cls.front, protos.shop().message(ORDER)
         front.register(protos.shop())
-        front.create_collection("slow", ORDER, full_text_disabled=True)
-        note = protos.pack(order(note="n" * 3 * MIB))
-        for _ in range(cls.MIB_OF_TEXT // 3):
-            front.records.Create(cs.CreateRequest(collection_name="slow", item=note))
+        long = order()
+        for _ in range(cls.LINES):
+            long.lines.add(sku="n")
+        item = protos.pack(long)
+        for name, count in cls.ORDERS.items():
+            front.create_collection(name, ORDER, full_text_disabled=True)
+            for _ in range(count):
+                front.records.Create(cs.CreateRequest(collection_name=name, item=item))
         front.create_collection("other", ORDER)
         front.create("other", order(number="1"), "1")
 
     def live_calls(self):
         return self.client("repo").daemon.GetStats(daemon_pb2.GetStatsRequest()).live_calls
 
-    def slow(self, count, timeout, method="List"):
-        """So many slow calls, more than OTHERS, of which the repo has taken more than it runs."""
-        requests = {
-            "List": cs.ListRequest(collection_name="slow", filter=self.SLOW),
-            "Search": cs.SearchRequest(collection_name="slow", filter=self.SLOW),
-            "ExplainQuery": cs.ExplainQueryRequest(max_records=100000, list=cs.ListRequest(
-                collection_name="slow", filter=self.SLOW)),
-            "SearchCollections": collection_repo_pb2.SearchCollectionsRequest(
-                query=self.SLOW, collection_names=["slow"])}
+    def slow(self, count, timeout, method="List", names=("slow",)):
+        """So many slow calls of each collection, more than OTHERS, of which the repo has taken
+        more than it runs."""
         service = self.front.repo if method == "SearchCollections" else self.front.records
+        calls = []
         self.idle()
-        calls = [getattr(service, method).future(requests[method], timeout=timeout)
-                 for _ in range(count)]
+        for name in names:
+            requests = {
+                "List": cs.ListRequest(collection_name=name, filter=self.SLOW),
+                "Search": cs.SearchRequest(collection_name=name, filter=self.SLOW),
+                "ExplainQuery": cs.ExplainQueryRequest(max_records=100000, list=cs.ListRequest(
+                    collection_name=name, filter=self.SLOW)),
+                "SearchCollections": collection_repo_pb2.SearchCollectionsRequest(
+                    query=self.SLOW, collection_names=[name])}
+            calls += [getattr(service, method).future(requests[method], timeout=timeout)
+                      for _ in range(count)]
         self.addCleanup(lambda: [call.cancel() for call in calls])
-        eventually(lambda: self.live_calls() >= count, "the calls are in")
+        eventually(lambda: self.live_calls() >= len(calls), "the calls are in")
         return calls
 
     def idle(self):
@@ -145,6 +153,18 @@ class SlowQueries(Limits):
                 self.assertFalse(any(call.done() for call in calls))
                 for call in calls:
                     call.cancel()
+
+    def test_nor_do_several_together(self):
+        calls = self.slow(12, timeout=600, names=self.ORDERS)
+        self.answers()
+        self.assertFalse(any(call.done() for call in calls))
+        for call in calls:
+            call.cancel()
+        # Those that waited, and those that came, go on.
+        self.idle()
+        for name in self.ORDERS:
+            self.front.records.List(cs.ListRequest(collection_name=name, page_size=1,
+                                                   skip_total_count=True))
 
     def test_no_more_wait_than_there_is_room_for(self):
         calls = self.slow(200, timeout=600)

@@ -410,6 +410,25 @@ START_TEST(hostile_text_is_only_text)
 }
 END_TEST
 
+/* By the product of the lengths this would take minutes, which nothing could interrupt. */
+START_TEST(long_texts_are_found_in_long_texts)
+{
+	enum { MIB = 1 << 20 };
+	AUTO_STRBUF text = STRBUF_INIT;
+	AUTO_STRBUF part = STRBUF_INIT;
+
+	for (int i = 0; i < 4 * MIB; i++)
+		strbuf_addch(&text, 'n');
+	strbuf_add(&part, text.buf, 2 * MIB);
+	add("long", strbuf_str(&text), 1, NULL, NULL);
+	ck_assert_str_eq(where_text("name", QUERY_CONTAINS, strbuf_str(&part)), "long");
+	strbuf_addch(&part, 'x');
+	ck_assert_str_eq(where_text("name", QUERY_CONTAINS, strbuf_str(&part)), "");
+	ck_assert_str_eq(where_text("name", QUERY_CONTAINS, ""), "a b c d long");
+	ck_assert_str_eq(where_text("name", QUERY_CONTAINS, "an"), "b");
+}
+END_TEST
+
 START_TEST(the_order_of_conditions_does_not_matter)
 {
 	AUTO_STRBUF one = STRBUF_INIT;
@@ -438,10 +457,10 @@ int main(void)
 {
 	return suite_run(
 		"repo/query", setup, fixture_close,
-		(const TTest *const[]){comparisons, absence, lists, in_a_list_of_values,
-				       indexes_are_used, pages_in_every_order,
-				       orders_that_are_none, conditions_that_are_none, groups,
-				       an_or_of_indexed_fields_uses_their_indexes,
-				       groups_are_bounded, costs, hostile_text_is_only_text,
-				       the_order_of_conditions_does_not_matter, NULL});
+		(const TTest *const[]){
+			comparisons, absence, lists, in_a_list_of_values, indexes_are_used,
+			pages_in_every_order, orders_that_are_none, conditions_that_are_none,
+			groups, an_or_of_indexed_fields_uses_their_indexes, groups_are_bounded,
+			costs, hostile_text_is_only_text, long_texts_are_found_in_long_texts,
+			the_order_of_conditions_does_not_matter, NULL});
 }
