@@ -192,7 +192,8 @@ REFLECT_SRC := \
 	common/reflect/wire.c
 
 STORE_SRC := \
-	common/store/database.c
+	common/store/database.c \
+	common/store/log_vfs.c
 
 RPC_SRC := \
 	common/rpc/call.c \
@@ -486,6 +487,7 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_status_code.c \
 	tests/unit/rpc/test_stream.c \
 	tests/unit/store/test_database.c \
+	tests/unit/store/test_log_vfs.c \
 	tests/unit/worker/test_definition.c \
 	tests/unit/worker/test_run.c \
 	tests/unit/worker/test_template.c

@@ -55,6 +55,9 @@ bool database_wants_checkpoint(const struct database *db);
 /* Move as much as readers allow; what fails is tried again by the next one. Not in a transaction. */
 void database_checkpoint(struct database *db);
 
+/* Of a DATABASE_WRITE connection: how long the last commit's sync took, in nanoseconds. */
+uint64_t database_sync_ns(const struct database *db);
+
 /* Step a statement that returns no rows to its end, and reset it. */
 enum status database_run(struct database *db, struct sqlite3_stmt *stmt,
 			 struct error *err) MUST_CHECK;

@@ -83,6 +83,8 @@ struct store {
 	bool has_changed;                          /* the last committed group did something */
 	int64_t requests_added, changes_pruned_at; /* since when pruning has not looked */
 	struct error broken; /* what undid the whole group, if its status is not OK */
+	bool is_unguarded;   /* the group's writes have no savepoints */
+	bool must_repeat;    /* so that one which failed must be undone with all others */
 
 	pthread_mutex_t mu; /* idle, idle_count */
 	struct store_reader *idle;
@@ -174,6 +176,9 @@ void render_path(const struct search_path *path, struct strbuf *sql);
  * collector_contains(text, part): 1, or 0, or NULL if one of them is.
  */
 enum status text_store_register(struct database *db, struct error *err) MUST_CHECK;
+
+/* The same for any connection; an SQLite result code. */
+int text_store_add_functions(struct sqlite3 *sqlite) MUST_CHECK;
 
 /* One element of a JSONB value. */
 struct jsonb_element {

@@ -76,15 +76,21 @@ static void collector_contains(sqlite3_context *context, int argc, sqlite3_value
 					   (size_t)sqlite3_value_bytes(argv[1])) != NULL);
 }
 
-enum status text_store_register(struct database *db, struct error *err)
+int text_store_add_functions(struct sqlite3 *sqlite)
 {
 	enum { FLAGS = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS };
-	sqlite3 *sqlite = database_sqlite(db);
 	int code = sqlite3_create_function_v2(sqlite, "collector_text", -1, FLAGS, NULL,
 					      collector_text, NULL, NULL, NULL);
 
 	if (code == SQLITE_OK)
 		code = sqlite3_create_function_v2(sqlite, "collector_contains", 2, FLAGS, NULL,
 						  collector_contains, NULL, NULL, NULL);
+	return code;
+}
+
+enum status text_store_register(struct database *db, struct error *err)
+{
+	int code = text_store_add_functions(database_sqlite(db));
+
 	return code == SQLITE_OK ? STATUS_OK : database_error(db, code, err);
 }

@@ -11,6 +11,8 @@
 
 #include "tests/crash/journal.h"
 
+enum { WRITTEN_AT_ONCE = 4096 };
+
 static sqlite3_vfs *unix_vfs;
 
 struct shim_file {
@@ -60,7 +62,7 @@ static int shim_read(sqlite3_file *file, void *data, int size, sqlite3_int64 off
 	return real(file)->pMethods->xRead(real(file), data, size, offset);
 }
 
-static int shim_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
+static int write_part(sqlite3_file *file, const uint8_t *data, int size, sqlite3_int64 offset)
 {
 	const struct shim_file *f = (struct shim_file *)file;
 	int code;
@@ -76,6 +78,20 @@ static int shim_write(sqlite3_file *file, const void *data, int size, sqlite3_in
 					    .data = data,
 					    .data_size = (uint32_t)size});
 	journal_unlock();
+	return code;
+}
+
+/* A crash may come in the middle of what is written at once. */
+static int shim_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
+{
+	int code = SQLITE_OK;
+
+	for (int at = 0; code == SQLITE_OK && at < size; at += WRITTEN_AT_ONCE) {
+		const int left = size - at;
+
+		code = write_part(file, (const uint8_t *)data + at,
+				  left < WRITTEN_AT_ONCE ? left : WRITTEN_AT_ONCE, offset + at);
+	}
 	return code;
 }
 
@@ -150,7 +166,7 @@ static int shim_control(sqlite3_file *file, int op, void *arg)
 	return real(file)->pMethods->xFileControl(real(file), op, arg);
 }
 
-/* The most careful of disks: nothing is atomic, nothing in order. */
+/* A careful disk: nothing is atomic, nothing in order. Only what is beside a write stays. */
 static int shim_sector_size(sqlite3_file *file)
 {
 	return real(file)->pMethods->xSectorSize(real(file));
@@ -159,7 +175,7 @@ static int shim_sector_size(sqlite3_file *file)
 static int shim_characteristics(sqlite3_file *file)
 {
 	(void)file;
-	return 0;
+	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 static int shim_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **ret)
