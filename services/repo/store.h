@@ -217,12 +217,19 @@ void store_apply(struct store *store, struct store_batch *b);
 enum status store_commit(struct store *store, struct error *err) MUST_CHECK;
 void store_rollback(struct store *store);
 
+/* All of that for @group, batches by next: the same outcomes, with less to do for each. */
+enum status store_write(struct store *store, struct store_batch *group,
+			struct error *err) MUST_CHECK;
+
 /*
  * Should what was committed be moved into place, which takes longer than most groups? Between
  * groups, when nobody waits; the writer's thread.
  */
 bool store_wants_checkpoint(const struct store *store);
 void store_checkpoint(struct store *store);
+
+/* How long the last commit waited for the disk, which a commit of more would have too. */
+uint64_t store_sync_ns(const struct store *store);
 
 /* Did the last group that was committed change anything? The writer's thread. */
 bool store_has_changed(const struct store *store);

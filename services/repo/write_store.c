@@ -19,6 +19,7 @@ static enum status run_on_group(struct store *s, const char *sql, struct error *
 enum status store_begin(struct store *s, struct error *err)
 {
 	s->broken.status = STATUS_OK;
+	s->is_unguarded = s->must_repeat = false;
 	s->has_changed = s->shape_changed = s->indexes_changed = false;
 	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
 	return run_on_group(s, "BEGIN IMMEDIATE", err);
@@ -81,6 +82,11 @@ bool store_wants_checkpoint(const struct store *s)
 void store_checkpoint(struct store *s)
 {
 	database_checkpoint(s->writer);
+}
+
+uint64_t store_sync_ns(const struct store *s)
+{
+	return database_sync_ns(s->writer);
 }
 
 bool store_has_changed(const struct store *s)
@@ -372,22 +378,53 @@ static bool undo(struct store *s, const char *name, const struct store_counters 
 	return true;
 }
 
-static enum status apply_one(struct store *s, struct store_write *w)
+static enum status carry_out(struct store *s, struct store_write *w,
+			     const struct store_counters *before, struct error *err)
+{
+	enum status status = w->operation   ? w->operation(s, w, err)
+			     : w->is_delete ? delete_record(s, w, err)
+					    : put(s, w, err);
+
+	return status == STATUS_OK ? quota_check(s, before, err) : status;
+}
+
+static enum status apply_guarded(struct store *s, struct store_write *w, struct error *err)
 {
 	const struct store_counters before = s->counters;
-	struct error *err = &w->error;
 	enum status status = run_on_group(s, "SAVEPOINT one", err);
 
 	if (status == STATUS_OK)
-		status = w->operation   ? w->operation(s, w, err)
-			 : w->is_delete ? delete_record(s, w, err)
-					: put(s, w, err);
-	if (status == STATUS_OK)
-		status = quota_check(s, &before, err);
+		status = carry_out(s, w, &before, err);
 	if (status == STATUS_OK)
 		status = run_on_group(s, "RELEASE one", err);
 	else
 		(void)undo(s, "one", &before, err);
+	return status;
+}
+
+/* What fails before it changed anything, such as a record that exists, leaves nothing to undo. */
+static enum status apply_unguarded(struct store *s, struct store_write *w, struct error *err)
+{
+	const struct store_counters before = s->counters;
+	sqlite3 *sqlite = database_sqlite(s->writer);
+	const sqlite3_int64 changes = sqlite3_total_changes64(sqlite);
+	enum status status = carry_out(s, w, &before, err);
+
+	if (status == STATUS_OK)
+		return status;
+	s->counters = before;
+	if (sqlite3_get_autocommit(sqlite))
+		s->broken = *err;
+	else if (sqlite3_total_changes64(sqlite) != changes)
+		s->must_repeat = true;
+	return status;
+}
+
+static enum status apply_one(struct store *s, struct store_write *w)
+{
+	enum status status = s->is_unguarded ? apply_unguarded(s, w, &w->error)
+					     : apply_guarded(s, w, &w->error);
+
 	w->status = status;
 	if (w->now_us > s->now_us)
 		s->now_us = w->now_us;
@@ -447,4 +484,47 @@ void store_apply(struct store *s, struct store_batch *b)
 	struct error err;
 	if (requests_remember(s, b, &err) != STATUS_OK)
 		s->broken = err; /* what is not remembered must not have happened */
+}
+
+/* ------------------------------------------------------------ groups */
+
+/* Can it be carried out twice, the first time being undone? */
+static bool is_plain(const struct store_batch *b)
+{
+	if (b->atomic)
+		return false;
+	for (const struct store_write *w = b->writes; w; w = w->next)
+		if (w->operation || w->is_delete || w->merge)
+			return false;
+	return true;
+}
+
+static void apply_group(struct store *s, struct store_batch *group)
+{
+	for (struct store_batch *b = group; b && !s->must_repeat; b = b->next)
+		store_apply(s, b);
+}
+
+/*
+ * With a savepoint SQLite copies each page that a write changes, in case it fails. Hardly any
+ * does after it changed something: groups of nothing but puts go without, and are written again
+ * with savepoints if one did.
+ */
+enum status store_write(struct store *s, struct store_batch *group, struct error *err)
+{
+	enum status status = store_begin(s, err);
+	bool all_plain = true;
+
+	for (const struct store_batch *b = group; b && all_plain; b = b->next)
+		all_plain = is_plain(b);
+	s->is_unguarded = all_plain;
+	if (status == STATUS_OK)
+		apply_group(s, group);
+	if (status == STATUS_OK && s->must_repeat) {
+		store_rollback(s);
+		status = store_begin(s, err);
+		if (status == STATUS_OK)
+			apply_group(s, group);
+	}
+	return status == STATUS_OK ? store_commit(s, err) : status;
 }

@@ -100,6 +100,16 @@ static bool has_enough(const struct writer_queue *q)
 	       q->bytes >= WRITER_GROUP_MAX_BYTES;
 }
 
+/*
+ * How many of those @under_way make a group, after one that took @took_ns. If that was mostly
+ * the disk's sync: all, which cost one together. Else half of them: while these are written, the
+ * others are answered, sent again and prepared.
+ */
+static size_t worth_writing(size_t under_way, uint64_t took_ns, uint64_t sync_ns)
+{
+	return 2 * sync_ns >= took_ns ? under_way : (under_way + 1) / 2;
+}
+
 /* A group of @writes, which began at @begin_ns, is on disk and about to be answered. */
 static void give_back(struct writer_thread *t, struct writer_queue *q, size_t writes,
 		      uint64_t begin_ns)
@@ -109,7 +119,7 @@ static void give_back(struct writer_thread *t, struct writer_queue *q, size_t wr
 	const uint64_t took_ns = now_ns - begin_ns;
 
 	pthread_mutex_lock(&t->mu);
-	q->expected = writes + q->count;
+	q->expected = worth_writing(writes + q->count, took_ns, store_sync_ns(q->store));
 	q->gather_until_ns = now_ns + (took_ns < max_ns ? took_ns : max_ns);
 	q->is_busy = false;
 	if (q->is_lent) {
@@ -142,14 +152,12 @@ static void gather(struct writer_thread *t, const struct writer_queue *q)
 
 /* ------------------------------------------------------------ writing */
 
-static size_t apply_all(struct store *store, struct store_batch *group)
+static size_t count_writes(const struct store_batch *group)
 {
 	size_t writes = 0;
 
-	for (struct store_batch *b = group; b; b = b->next) {
+	for (const struct store_batch *b = group; b; b = b->next)
 		writes += weight_of(b).writes;
-		store_apply(store, b);
-	}
 	return writes;
 }
 
@@ -160,20 +168,15 @@ static void write_group(struct writer_thread *t, struct writer_queue *q,
 	const uint64_t begin_ns = clock_monotonic_ns();
 	struct store *store = q->store;
 	struct error err;
-	enum status status = store_begin(store, &err);
+	enum status status = store_write(store, group, &err);
 	struct store_batch *next;
 	char name[WRITER_NAME_BYTES];
-	size_t writes = 0;
 	bool changed;
 
-	if (status == STATUS_OK) {
-		writes = apply_all(store, group);
-		status = store_commit(store, &err);
-	}
 	if (status != STATUS_OK)
 		fail_all(group, status, &err);
 	changed = status == STATUS_OK && store_has_changed(store);
-	give_back(t, q, writes, begin_ns);
+	give_back(t, q, count_writes(group), begin_ns);
 	/* The queue may be gone once done() ran. */
 	(void)snprintf(name, sizeof(name), "%s", q->name);
 	for (struct store_batch *b = group; b; b = next) {

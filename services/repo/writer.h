@@ -4,9 +4,11 @@
  * synced is the next group: one transaction, one sync, then all are answered.
  *
  * Who was just answered often writes again at once. So after a group its
- * thread, if it has nothing else to do, waits for as many writes as were under way
- * before, at most a part of the time that the group took (WRITER_GATHER_...): a sync
- * costs the same for one write as for many.
+ * thread, if it has nothing else to do, waits for some of those, at most as long as the group
+ * took (WRITER_GATHER_...). A sync costs the same for one write as for many: where it is most of
+ * what a group takes, as many are waited for as were under way before. Elsewhere half of them
+ * are enough, so that two groups are under way in turn: one is written while the other's calls
+ * are answered and come again.
  *
  * Any thread may submit. A batch's done() runs on the writer's thread.
  */
@@ -43,7 +45,7 @@ struct writer_queue {
 	bool is_lent;             /* by writer_run_apart() */
 	bool is_owed;             /* a group is next, then it may be lent again */
 	unsigned borrowers;       /* who wait for it */
-	size_t expected;          /* writes that were under way when the last group ended */
+	size_t expected;          /* writes that are worth a group, as the last one ended */
 	uint64_t gather_until_ns; /* on clock_monotonic_ns() */
 	struct writer_queue *next_ready;
 };

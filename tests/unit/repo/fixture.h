@@ -109,12 +109,21 @@ static inline void fixture_apply(struct store_write *w)
 /* Commit writes (NULL at the end) as one group. */
 static inline void fixture_commit(struct store_write *const *writes)
 {
+	struct store_batch *group = NULL, **end = &group;
 	struct error err;
 
-	ck_assert_int_eq(store_begin(f.store, &err), STATUS_OK);
-	for (; *writes; writes++)
-		fixture_apply(*writes);
-	ck_assert_int_eq(store_commit(f.store, &err), STATUS_OK);
+	for (; *writes; writes++, end = &(*end)->next) {
+		*end = arena_zalloc(&f.arena, sizeof(**end));
+		(*end)->writes = *writes;
+		(*writes)->next = NULL;
+	}
+	ck_assert_int_eq(store_write(f.store, group, &err), STATUS_OK);
+	for (const struct store_batch *b = group; b; b = b->next) {
+		if (b->status != STATUS_OK) {
+			b->writes->status = b->status;
+			b->writes->error = b->error;
+		}
+	}
 }
 
 static inline struct query *fixture_query(void)

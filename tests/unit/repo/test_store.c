@@ -2,6 +2,7 @@
 #include <sqlite3.h>
 
 #include "common/base/alloc.h"
+#include "services/repo/store_internal.h"
 #include "tests/support/suite.h"
 #include "tests/unit/repo/fixture.h"
 
@@ -112,6 +113,37 @@ START_TEST(one_of_a_group_fails_alone)
 	ck_assert_int_eq(count(), 2);
 	ck_assert_int_eq(get("a", &r), STATUS_OK);
 	ck_assert_str_eq(text_finds("2"), "");
+	check_integrity();
+}
+END_TEST
+
+/* The second is written before it is too much: nothing of it stays, all of the others does. */
+START_TEST(one_that_fails_late_fails_alone)
+{
+	struct store_write *first = record("a", "one"), *large = record("b", "large"),
+			   *again = record("a", "two"), *last = record("c", "three");
+	struct store_write *const all[] = {first, large, again, last, NULL};
+	struct store_sizes sizes;
+	struct store_record r;
+	struct error err;
+
+	large->proto = bytes_of(arena_zalloc(&f.arena, 5000), 5000);
+	again->expectation = STORE_MUST_NOT_EXIST;
+	f.store->quota.record_bytes = 1000;
+	fixture_commit(all);
+	ck_assert_int_eq(first->status, STATUS_OK);
+	ck_assert_int_eq(large->status, STATUS_RESOURCE_EXHAUSTED);
+	ck_assert_int_eq(again->status, STATUS_ALREADY_EXISTS);
+	ck_assert_int_eq(last->status, STATUS_OK);
+	ck_assert_str_eq(first->new_etag, "r1");
+	ck_assert_str_eq(last->new_etag, "r2");
+	ck_assert_int_eq(get("b", &r), STATUS_NOT_FOUND);
+	ck_assert_int_eq(store_measure(f.store, &sizes, &err), STATUS_OK);
+	ck_assert_int_eq(sizes.record_count, 2);
+	ck_assert_int_eq(sizes.record_bytes, (int64_t)(first->proto.size + last->proto.size));
+	ck_assert_int_eq(sizes.last_sequence, 2);
+	ck_assert_str_eq(text_finds("large"), "");
+	ck_assert_str_eq(text_finds("three"), "c");
 	check_integrity();
 }
 END_TEST
@@ -292,9 +324,9 @@ int main(void)
 	return suite_run("repo/store", setup, fixture_close,
 			 (const TTest *const[]){
 				 what_was_written_is_read_after_a_restart,
-				 one_of_a_group_fails_alone, a_rolled_back_group_never_was,
-				 expectations_and_etags, labels_are_merged_or_replaced,
-				 full_text_follows_every_change,
+				 one_of_a_group_fails_alone, one_that_fails_late_fails_alone,
+				 a_rolled_back_group_never_was, expectations_and_etags,
+				 labels_are_merged_or_replaced, full_text_follows_every_change,
 				 a_merge_that_fails_changes_nothing,
 				 another_program_s_file_is_refused, NULL});
 }
