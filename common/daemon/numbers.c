@@ -120,6 +120,9 @@ static void get_stats(Collector__DaemonService_Service *service,
 
 struct numbers *numbers_new(const char *daemon_name, struct rpc_server *server)
 {
+	/* Also when the pool is full. */
+	static const struct rpc_method_policy policies[] = {{"GetStats", RPC_RUN_INLINE},
+							    {NULL, RPC_RUN_POOL}};
 	struct numbers *n = xcalloc(1, sizeof(*n));
 
 	n->service.base.descriptor = &collector__daemon_service__descriptor;
@@ -129,7 +132,7 @@ struct numbers *numbers_new(const char *daemon_name, struct rpc_server *server)
 	n->server = server;
 	n->started_us = clock_unix_us();
 	pthread_mutex_init(&n->mu, NULL);
-	rpc_server_add(server, &n->service.base, NULL);
+	rpc_server_add(server, &n->service.base, policies);
 	return n;
 }
 
