@@ -374,16 +374,21 @@ static void written(struct store_batch *batch)
 	rpc_post(w->call, answer, w);
 }
 
-/* One of the three methods, until its write is queued; in the call's memory. */
-struct start {
-	struct repo *repo;
-	void *call;
-	const char *ns, *name;
-	const void *request;
-	const Google__Protobuf__Any *item; /* NULL: none */
+/* What is a method's own. */
+struct write_kind {
 	/* One of the functions above. */
 	enum status (*prepare)(struct write *w, const void *request, struct error *err);
 	void (*succeed)(struct write *w);
+};
+
+/* A call of one of the three methods, until its write is queued; in the call's memory. */
+struct start {
+	struct repo *repo;
+	void *call;
+	const struct write_kind *kind;
+	const char *ns, *name, *request_id;
+	const void *request;
+	const Google__Protobuf__Any *item; /* NULL: none */
 	void *reply;
 };
 
@@ -397,10 +402,12 @@ static void queue(const struct start *s, struct collection *c)
 	enum status status;
 
 	write_init(w, repo, c, call);
-	w->succeed = s->succeed;
+	w->succeed = s->kind->succeed;
 	w->reply = s->reply;
 	w->batch = (struct store_batch){.writes = &w->store, .done = written, .arg = w};
-	status = s->prepare(w, s->request, &err);
+	status = write_name_request(repo, call, s->request_id, &w->batch, &err);
+	if (status == STATUS_OK)
+		status = s->kind->prepare(w, s->request, &err);
 	if (status == STATUS_OK &&
 	    !writer_submit(catalog_writer(repo->catalog), c->queue, &w->batch))
 		status = error_set(&err, STATUS_RESOURCE_EXHAUSTED,
@@ -432,13 +439,15 @@ static bool is_quick(const struct start *s, const struct collection *c)
 	       (*c->message_name && !c->may_hold_any && s->item->value.len <= QUICK_ITEM_BYTES);
 }
 
-static void start(const struct start *s)
+static void start(Collector__CollectionService_Service *service, void *call, struct start *s)
 {
-	struct repo *repo = s->repo;
+	struct repo *repo = repo_of_records(service);
 	struct collection *c;
 	struct error err = {0};
 	const char *ns;
 
+	s->repo = repo;
+	s->call = call;
 	if (repo_check(s->call, s->ns, s->name, ACCESS_WRITE, &ns, &err) != STATUS_OK) {
 		rpc_fail_error(s->call, &err);
 		return;
@@ -467,28 +476,25 @@ static void created(struct write *w)
 
 static enum status prepare_create(struct write *w, const void *request, struct error *err)
 {
-	const Collector__CreateRequest *r = request;
-	enum status status =
-		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
-
-	return status == STATUS_OK ? write_prepare_create(w, r, err) : status;
+	return write_prepare_create(w, request, err);
 }
 
 void repo_create(Collector__CollectionService_Service *service,
 		 const Collector__CreateRequest *request,
 		 Collector__CreateResponse_Closure reply, void *call)
 {
-	start(&(struct start){
-		.repo = repo_of_records(service),
-		.call = call,
-		.ns = request->namespace_,
-		.name = request->collection_name,
-		.request = request,
-		.item = request->item,
-		.prepare = prepare_create,
-		.succeed = created,
-		.reply = (void *)reply,
-	});
+	static const struct write_kind kind = {prepare_create, created};
+
+	start(service, call,
+	      &(struct start){
+		      .kind = &kind,
+		      .ns = request->namespace_,
+		      .name = request->collection_name,
+		      .request_id = request->request_id,
+		      .request = request,
+		      .item = request->item,
+		      .reply = (void *)reply,
+	      });
 }
 
 static void updated(struct write *w)
@@ -502,28 +508,25 @@ static void updated(struct write *w)
 
 static enum status prepare_update(struct write *w, const void *request, struct error *err)
 {
-	const Collector__UpdateRequest *r = request;
-	enum status status =
-		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
-
-	return status == STATUS_OK ? write_prepare_update(w, r, err) : status;
+	return write_prepare_update(w, request, err);
 }
 
 void repo_update(Collector__CollectionService_Service *service,
 		 const Collector__UpdateRequest *request,
 		 Collector__UpdateResponse_Closure reply, void *call)
 {
-	start(&(struct start){
-		.repo = repo_of_records(service),
-		.call = call,
-		.ns = request->namespace_,
-		.name = request->collection_name,
-		.request = request,
-		.item = request->item,
-		.prepare = prepare_update,
-		.succeed = updated,
-		.reply = (void *)reply,
-	});
+	static const struct write_kind kind = {prepare_update, updated};
+
+	start(service, call,
+	      &(struct start){
+		      .kind = &kind,
+		      .ns = request->namespace_,
+		      .name = request->collection_name,
+		      .request_id = request->request_id,
+		      .request = request,
+		      .item = request->item,
+		      .reply = (void *)reply,
+	      });
 }
 
 static void deleted(struct write *w)
@@ -536,25 +539,22 @@ static void deleted(struct write *w)
 
 static enum status prepare_delete(struct write *w, const void *request, struct error *err)
 {
-	const Collector__DeleteRequest *r = request;
-	enum status status =
-		write_name_request(w->repo, w->call, r->request_id, &w->batch, err);
-
-	return status == STATUS_OK ? write_prepare_delete(w, r, err) : status;
+	return write_prepare_delete(w, request, err);
 }
 
 void repo_delete(Collector__CollectionService_Service *service,
 		 const Collector__DeleteRequest *request,
 		 Collector__DeleteResponse_Closure reply, void *call)
 {
-	start(&(struct start){
-		.repo = repo_of_records(service),
-		.call = call,
-		.ns = request->namespace_,
-		.name = request->collection_name,
-		.request = request,
-		.prepare = prepare_delete,
-		.succeed = deleted,
-		.reply = (void *)reply,
-	});
+	static const struct write_kind kind = {prepare_delete, deleted};
+
+	start(service, call,
+	      &(struct start){
+		      .kind = &kind,
+		      .ns = request->namespace_,
+		      .name = request->collection_name,
+		      .request_id = request->request_id,
+		      .request = request,
+		      .reply = (void *)reply,
+	      });
 }
