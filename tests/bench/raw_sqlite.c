@@ -228,7 +228,7 @@ static void open_database(const char *path)
 
 	must(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL),
 	     path);
-	must(text_store_add_functions(db), "collector_text");
+	must(text_store_add_functions(db), "functions");
 	must(sqlite3_exec(db, settings, NULL, NULL, NULL), settings);
 }
 
