@@ -207,7 +207,7 @@ static void say_goodbye(struct mesh *m, struct peer *peer)
 
 enum status mesh_disconnect(struct mesh *m, const char *collector_id, struct error *err)
 {
-	struct peer *peer = peers_take(m->d->peers, collector_id);
+	struct peer *peer = peers_hold(m->d->peers, collector_id);
 	struct arena arena;
 
 	if (!peer)
@@ -215,7 +215,7 @@ enum status mesh_disconnect(struct mesh *m, const char *collector_id, struct err
 	(void)peers_remove(m->d->peers, collector_id);
 	mesh_forget(m, collector_id);
 	say_goodbye(m, peer); /* or its next ping would connect us again */
-	peer_done(peer);
+	peer_release(peer);
 	arena_init(&arena, 0);
 	records_remove(m->d->records, CONNECTIONS_COLLECTION,
 		       mesh_record_id(m, collector_id, &arena));
@@ -235,11 +235,11 @@ void mesh_leave(struct mesh *m)
 	list = peers_list(m->d->peers, &arena, &count);
 	for (size_t i = 0; i < count; i++) {
 		struct peer *peer =
-			list[i].state == PEER_UP ? peers_take(m->d->peers, list[i].id) : NULL;
+			list[i].state == PEER_UP ? peers_hold(m->d->peers, list[i].id) : NULL;
 		if (!peer)
 			continue;
 		say_goodbye(m, peer);
-		peer_done(peer);
+		peer_release(peer);
 	}
 	arena_release(&arena);
 	pthread_mutex_lock(&m->mu);

@@ -137,7 +137,7 @@ static void told(void *arg, enum status status, const struct error *err, struct 
 	pthread_mutex_unlock(&m->mu);
 	if (listen)
 		learn(m, teller, reply);
-	peer_done(q->peer);
+	peer_release(q->peer);
 	free(q);
 	mesh_end(m);
 }
@@ -168,11 +168,11 @@ static void ask(struct mesh *m, const char *id, uint64_t version)
 
 	if (!will_ask(m, id, version))
 		return;
-	peer = peers_take(m->d->peers, id);
+	peer = peers_hold(m->d->peers, id);
 	if (!peer || !mesh_begin(m)) {
 		mesh_forget(m, id);
 		if (peer)
-			peer_done(peer);
+			peer_release(peer);
 		return;
 	}
 	q = xcalloc(1, sizeof(*q));
@@ -316,7 +316,7 @@ static void ping_done(void *arg, enum status status, const struct error *err,
 			mesh_forget(m, peer_id(p->peer));
 	}
 	arena_release(&arena);
-	peer_done(p->peer);
+	peer_release(p->peer);
 	free(p->address);
 	free(p);
 	mesh_end(m);
@@ -325,13 +325,13 @@ static void ping_done(void *arg, enum status status, const struct error *err,
 void mesh_send_ping(struct mesh *m, const struct peer_info *info, struct arena *arena)
 {
 	struct rpc_options options = {.timeout_ms = MESH_PING_TIMEOUT_MS};
-	struct peer *peer = peers_take(m->d->peers, info->id);
+	struct peer *peer = peers_hold(m->d->peers, info->id);
 	struct ping *p;
 
 	if (!peer)
 		return;
 	if (!mesh_begin(m)) {
-		peer_done(peer);
+		peer_release(peer);
 		return;
 	}
 	p = xcalloc(1, sizeof(*p));

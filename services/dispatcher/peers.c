@@ -12,10 +12,11 @@
 #include "common/rpc/client.h"
 #include "services/dispatcher/ejection.h"
 
-enum { MUCH_NEARER_US = 5000, MAX_PASSED = 16 };
+enum { MUCH_NEARER_US = 5000, MAX_PASSED = 16, TRIPS = 8, ENOUGH_TRIPS = 3 };
 
 struct peer {
-	atomic_uint refs; /* the table's and one a call under way */
+	atomic_uint refs;  /* the table's and one each who holds it */
+	atomic_uint calls; /* under way */
 	struct ejection ejection;
 	char *id;
 	struct rpc_channel *channel; /* a reference; for good: elsewhere it is another peer */
@@ -24,6 +25,8 @@ struct peer {
 	enum peer_state state;
 	int missed;
 	uint64_t created_us, last_seen_us, round_trip_us;
+	uint64_t trips_us[TRIPS]; /* of the last pings, in turn */
+	unsigned trip_count;
 	bool outbound;
 };
 
@@ -172,7 +175,7 @@ bool peers_has_address(struct peers *p, const char *address)
 	return found;
 }
 
-struct peer *peers_take(struct peers *p, const char *id)
+struct peer *peers_hold(struct peers *p, const char *id)
 {
 	struct peer *x;
 
@@ -181,6 +184,20 @@ struct peer *peers_take(struct peers *p, const char *id)
 	if (x)
 		atomic_fetch_add(&x->refs, 1);
 	pthread_mutex_unlock(&p->mu);
+	return x;
+}
+
+void peer_release(struct peer *peer)
+{
+	unref(peer);
+}
+
+struct peer *peers_take(struct peers *p, const char *id)
+{
+	struct peer *x = peers_hold(p, id);
+
+	if (x)
+		atomic_fetch_add(&x->calls, 1);
 	return x;
 }
 
@@ -196,6 +213,7 @@ void peer_was_there(struct peer *peer)
 
 void peer_done(struct peer *peer)
 {
+	atomic_fetch_sub(&peer->calls, 1);
 	unref(peer);
 }
 
@@ -227,16 +245,33 @@ static bool is_excluded(const struct peer *x, const struct peer *const *not_thes
 	return false;
 }
 
+/*
+ * How far it is: the shortest of the last round trips. The others were longer for something
+ * that passes, a busy moment at either end.
+ */
+static uint64_t distance_us(const struct peer *x)
+{
+	const unsigned n = x->trip_count < TRIPS ? x->trip_count : TRIPS;
+	uint64_t shortest = x->trips_us[0];
+
+	for (unsigned i = 1; i < n; i++)
+		if (x->trips_us[i] < shortest)
+			shortest = x->trips_us[i];
+	return shortest;
+}
+
 /* Much nearer, not by chance: the one that is drawn first would be the same always. */
 static bool is_nearer(const struct peer *a, const struct peer *b)
 {
-	return a->round_trip_us + MUCH_NEARER_US < b->round_trip_us &&
-	       a->round_trip_us * 2 < b->round_trip_us;
+	const uint64_t a_us = distance_us(a), b_us = distance_us(b);
+
+	return a->trip_count >= ENOUGH_TRIPS && b->trip_count >= ENOUGH_TRIPS &&
+	       a_us + MUCH_NEARER_US < b_us && a_us * 2 < b_us;
 }
 
 static bool is_better(struct peer *a, struct peer *b)
 {
-	unsigned a_calls = atomic_load(&a->refs), b_calls = atomic_load(&b->refs);
+	unsigned a_calls = atomic_load(&a->calls), b_calls = atomic_load(&b->calls);
 
 	return a_calls != b_calls ? a_calls < b_calls : is_nearer(a, b);
 }
@@ -268,8 +303,10 @@ static struct peer *take_one(struct peers *p, const char *ns,
 		size_t i = draw % n, k = (i + 1 + (draw >> 32) % (n - 1)) % n;
 		best = is_better(found[k], found[i]) ? found[k] : found[i];
 	}
-	if (best)
+	if (best) {
 		atomic_fetch_add(&best->refs, 1);
+		atomic_fetch_add(&best->calls, 1);
+	}
 	pthread_mutex_unlock(&p->mu);
 	return best;
 }
@@ -292,10 +329,10 @@ struct peer *peers_take_serving(struct peers *p, const char *ns,
 	passed[n++] = first;
 	while ((next = take_one(p, ns, passed, n))) {
 		if (rpc_channel_is_ready(next->channel)) {
-			unref(first);
+			peer_done(first);
 			return next;
 		}
-		unref(next);
+		peer_done(next);
 		if (n == MAX_PASSED)
 			break;
 		passed[n++] = next;
@@ -328,6 +365,7 @@ bool peers_answered(struct peers *p, struct peer *peer, uint64_t round_trip_us,
 		peer->round_trip_us = peer->round_trip_us
 					      ? (peer->round_trip_us * 4 + round_trip_us) / 5
 					      : round_trip_us;
+		peer->trips_us[peer->trip_count++ % TRIPS] = round_trip_us;
 		if (namespaces && !is_same_list(peer->namespaces, namespaces)) {
 			free_list(peer->namespaces);
 			peer->namespaces = copy_list(namespaces);
@@ -405,7 +443,7 @@ const struct peer_info *peers_list(struct peers *p, struct arena *arena, size_t 
 			.created_us = x->created_us,
 			.last_seen_us = x->last_seen_us,
 			.round_trip_us = x->round_trip_us,
-			.in_flight = atomic_load(&x->refs) - 1,
+			.in_flight = atomic_load(&x->calls),
 			.is_ejected = ejection_is_now(&((struct peer *)e->value)->ejection),
 			.outbound = x->outbound,
 		};

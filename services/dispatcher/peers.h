@@ -51,13 +51,18 @@ bool peers_has(struct peers *p, const char *id);
 /* Is a peer at this address up? */
 bool peers_has_address(struct peers *p, const char *address);
 
-/* The peer, in whatever state; NULL: unknown. Give it back. */
+/* The peer, in whatever state, for what is no call; NULL: unknown. Release it. */
+struct peer *peers_hold(struct peers *p, const char *id);
+void peer_release(struct peer *peer);
+
+/* The same for a call, which is under way until peer_done(). */
 struct peer *peers_take(struct peers *p, const char *id);
 
 /*
  * Of the peers that are up, serve @ns and are not in @not_these, two drawn at
- * random, the one with fewer calls under way, then the nearer; ejected ones, and those
- * whose connection is lost, only if there are no others. NULL: none.
+ * random, the one with fewer calls under way, then the one that is much nearer by the
+ * shortest of its last round trips; ejected ones, and those whose connection is lost,
+ * only if there are no others. NULL: none.
  */
 struct peer *peers_take_serving(struct peers *p, const char *ns,
 				const struct peer *const *not_these, size_t not_count);

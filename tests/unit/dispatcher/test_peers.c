@@ -117,6 +117,59 @@ START_TEST(the_less_busy_of_two_is_taken_and_the_tried_are_not)
 }
 END_TEST
 
+static void answer(const char *id, uint64_t round_trip_us, int times)
+{
+	struct peer *x = peers_hold(peers, id);
+
+	for (int i = 0; i < times; i++)
+		peers_answered(peers, x, round_trip_us, NULL);
+	peer_release(x);
+}
+
+/* How many of 100 calls, one after the other, go to it. */
+static int calls_to(const char *id)
+{
+	int n = 0;
+
+	for (int i = 0; i < 100; i++) {
+		struct peer *x = peers_take_serving(peers, "users", NULL, 0);
+		n += !strcmp(peer_id(x), id);
+		peer_done(x);
+	}
+	return n;
+}
+
+START_TEST(the_much_nearer_of_two_is_taken)
+{
+	ck_assert(peers_put(peers, "far", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "near", "127.0.0.1:2", users, true));
+	answer("far", 80000, 2);
+	answer("near", 300, 3);
+	ck_assert_int_gt(calls_to("far"), 0); /* it may have been chance twice */
+	answer("far", 80000, 1);
+	ck_assert_int_eq(calls_to("far"), 0);
+	answer("far", 500, 1);
+	ck_assert_int_gt(calls_to("far"), 0);
+	/* One ping in a busy moment means nothing; eight of them do. */
+	answer("far", 80000, 7);
+	ck_assert_int_gt(calls_to("far"), 0);
+	answer("far", 80000, 1);
+	ck_assert_int_eq(calls_to("far"), 0);
+}
+END_TEST
+
+START_TEST(who_holds_a_peer_is_no_call)
+{
+	struct peer *pinged;
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	ck_assert(peers_put(peers, "b", "127.0.0.1:2", users, true));
+	pinged = peers_hold(peers, "a");
+	ck_assert_int_gt(calls_to("a"), 0);
+	peer_release(pinged);
+}
+END_TEST
+
 START_TEST(a_removed_peer_stays_valid_while_it_is_held)
 {
 	struct peer *x;
@@ -324,6 +377,8 @@ int main(void)
 				 pings_decide_the_state,
 				 only_those_that_are_up_and_serve_are_chosen,
 				 the_less_busy_of_two_is_taken_and_the_tried_are_not,
+				 the_much_nearer_of_two_is_taken,
+				 who_holds_a_peer_is_no_call,
 				 a_removed_peer_stays_valid_while_it_is_held,
 				 what_is_shared_is_what_both_have,
 				 handlers_are_found_by_method_or_for_the_whole_service,
