@@ -205,6 +205,8 @@ RPC_SRC := \
 	common/rpc/due.c \
 	common/rpc/fallback.c \
 	common/rpc/health.c \
+	common/rpc/held.c \
+	common/rpc/hop_headers.c \
 	common/rpc/identity.c \
 	common/rpc/inflate.c \
 	common/rpc/kinds.c \
@@ -217,6 +219,7 @@ RPC_SRC := \
 	common/rpc/post.c \
 	common/rpc/proxy.c \
 	common/rpc/reflection_service.c \
+	common/rpc/relay.c \
 	common/rpc/server.c \
 	common/rpc/service.c \
 	common/rpc/stats.c \
@@ -356,6 +359,7 @@ DISPATCHER_SRC := \
 	services/dispatcher/attach_rpc.c \
 	services/dispatcher/attached.c \
 	services/dispatcher/bindings.c \
+	services/dispatcher/candidates.c \
 	services/dispatcher/dispatch.c \
 	services/dispatcher/explain.c \
 	services/dispatcher/front.c \
@@ -481,6 +485,7 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_post.c \
 	tests/unit/rpc/test_proxy.c \
+	tests/unit/rpc/test_proxy_next.c \
 	tests/unit/rpc/test_proxy_rules.c \
 	tests/unit/rpc/test_server.c \
 	tests/unit/rpc/test_stats.c \

@@ -233,7 +233,6 @@ static void *look_up(void *arg)
 	pthread_mutex_lock(&c->mutex);
 	c->is_looking_up = false;
 	old = take_answer(c, status, &list, &err);
-	pthread_cond_broadcast(&c->settled);
 	pthread_mutex_unlock(&c->mutex);
 	if (old)
 		grpc_channel_destroy(old);
@@ -359,26 +358,6 @@ bool rpc_channel_is_ready(struct rpc_channel *c)
 	return rpc_channel_state(c, true) == GRPC_CHANNEL_READY;
 }
 
-bool rpc_channel_is_settled(struct rpc_channel *c)
-{
-	bool is_settled;
-
-	if (!c->is_named)
-		return true;
-	pthread_mutex_lock(&c->mutex);
-	is_settled = c->dialled || !c->is_looking_up;
-	pthread_mutex_unlock(&c->mutex);
-	return is_settled;
-}
-
-void rpc_channel_settle(struct rpc_channel *c)
-{
-	lock_if_named(c);
-	while (c->is_named && !c->dialled && c->is_looking_up)
-		pthread_cond_wait(&c->settled, &c->mutex);
-	unlock_if_named(c);
-}
-
 const char *rpc_channel_target(const struct rpc_channel *c)
 {
 	return c->target;
@@ -390,7 +369,6 @@ static void free_channel(struct rpc_channel *c)
 {
 	grpc_channel_destroy(c->core);
 	if (c->is_named) {
-		pthread_cond_destroy(&c->settled);
 		pthread_mutex_destroy(&c->mutex);
 	}
 	free(c->dialled);
@@ -414,7 +392,6 @@ static struct rpc_channel *new_channel(struct rpc_client *client, const char *ke
 	if (!c->is_named)
 		return c;
 	pthread_mutex_init(&c->mutex, NULL);
-	pthread_cond_init(&c->settled, NULL);
 	return c;
 }
 

@@ -34,7 +34,6 @@ struct rpc_channel {
 	struct rpc_channel *newer, *older; /* of those that nobody uses */
 	/* If it is named: the mutex guards what follows, and core. */
 	pthread_mutex_t mutex;
-	pthread_cond_t settled; /* a lookup has ended */
 	char *dialled; /* as gRPC takes it; NULL: nothing may be, core connects to nobody */
 	bool is_looking_up;
 	uint64_t looked_up_ns; /* when the last lookup began; 0: never */

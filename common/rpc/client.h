@@ -88,12 +88,6 @@ size_t rpc_client_channel_count(struct rpc_client *client);
 /* Is it connected now? Starts connecting when it is not. */
 bool rpc_channel_is_ready(struct rpc_channel *channel);
 
-/*
- * Is it known what it dials? A call on one that is not has no connection to wait for.
- * rpc_channel_settle() waits until it is, or cannot be told: a few seconds at most.
- */
-bool rpc_channel_is_settled(struct rpc_channel *channel);
-void rpc_channel_settle(struct rpc_channel *channel);
 const char *rpc_channel_target(const struct rpc_channel *channel);
 
 struct rpc_header {

@@ -176,6 +176,14 @@ void rpc_call_reject(struct rpc_call *c, enum status status, const char *fmt, ..
 /* Forget the latest message. */
 void rpc_call_drop_request(struct rpc_call *c);
 
+/*
+ * As rpc_collect() (proxy.h), on the loop thread, of a call that was read from: @held, consumed,
+ * is what was read, and @is_reading is a read under way.
+ */
+struct held;
+void rpc_collect_rest(struct rpc_call *c, struct held *held, bool is_reading,
+		      void (*done)(void *arg, struct rpc_call *call), void *arg);
+
 /* ------------------------------------------------- the parts of a server */
 
 struct rpc_server {

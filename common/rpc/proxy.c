@@ -1,439 +1,94 @@
 /*
- * A relay passes one call on, message by message.
+ * Forwarding: which upstream a call is relayed to.
  *
- * Until headers have crossed in both directions, events only mark what there
- * is to forward and touch() the relay: that puts a tag at the tail of the
- * completion queue, and when no more events came before it, both directions are
- * flushed. What a peer wrote at once thus leaves in one batch: a unary call is
- * one write each way, and a trailers-only response stays one. Later messages
- * are forwarded as they come.
- *
- * Back-pressure: at most WINDOW messages wait per direction, and a send only
- * completes when HTTP/2 flow control has accepted it.
+ * An upstream is called on a connection alone: when none can be had, the call
+ * certainly was not processed, which gRPC itself does not tell. While the client
+ * has been given nothing and all that it said is held (held.h), a relay can change
+ * its upstream: it waits for the events of the one that failed (flights), asks
+ * who routed the call, and begins anew.
  */
 #include "common/rpc/proxy.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
-#include <stdlib.h>
-#include <string.h>
+#include <grpc/support/time.h>
 
 #include "common/base/alloc.h"
-#include "common/base/clock.h"
-#include "common/base/strbuf.h"
-#include "common/rpc/inbound.h"
-#include "common/rpc/inflate.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/hop_headers.h"
 #include "common/rpc/outbound.h"
-#include "common/rpc/payload.h"
+#include "common/rpc/relay.h"
 #include "common/rpc/stats.h"
 
-enum { WINDOW = 2, ROUNDS = 3, PATIENCE_MS = 2 };
+/* A wait for a connection cannot be taken back, so it is had in slices. */
+enum { CONNECT_SLICE_MS = 100 };
 
-struct relay {
-	struct rpc_call *down; /* the client's call; it owns the relay */
-	grpc_call *up;         /* ours to the upstream */
-	struct grpc_completion_queue_functor on_headers, on_message, on_status, on_touch,
-		on_patience;
-	void (*done)(void *arg, const struct rpc_forwarded *result);
-	bool (*translate)(void *arg, enum rpc_direction direction, struct bytes message,
-			  struct strbuf *out);
-	void *arg;
-	size_t max_message_bytes; /* of the upstream's */
+/* ------------------------------------------------------------------ connecting */
 
-	pthread_mutex_t mutex; /* guards what follows; taken before the call's own */
-	struct outbox out;     /* client -> upstream */
-	struct rpc_headers request_headers, response_headers, response_trailers;
-	bool started, settled; /* sent our headers; headers crossed both ways */
-	bool dirty, again;
-	unsigned rounds;
-	bool down_reading, down_eof, up_reading, up_eof, up_done;
-	bool up_headers, answered, ended; /* came up: headers, a message; the end is queued */
-	bool waiting, waited;             /* for more than empty headers */
-	grpc_byte_buffer *incoming;
-	grpc_metadata_array headers, trailers;
-	grpc_status_code code;
-	grpc_slice details;
-	uint64_t request_bytes, response_bytes;
-};
-
-static void start_receive(struct relay *r, const grpc_op *op,
-			  struct grpc_completion_queue_functor *tag)
+static void not_connected(struct relay *r)
 {
-	rpc_hold(r->down);
-	rpc_batch(r->up, op, 1, tag);
-}
+	struct error why;
 
-static void read_up(struct relay *r)
-{
-	grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-
-	if (r->up_reading || r->up_eof || r->up_done || rpc_backlog(r->down) >= WINDOW)
+	r->code = (grpc_status_code)rpc_channel_explain(r->channel, &why);
+	r->details = grpc_slice_from_copied_string(why.message);
+	if (relay_may_go_on(r)) {
+		r->stage = FAILED;
 		return;
-	r->up_reading = true;
-	op.data.recv_message.recv_message = &r->incoming;
-	start_receive(r, &op, &r->on_message);
-}
-
-static void read_down(struct relay *r)
-{
-	if (r->down_reading || r->down_eof || r->out.queued >= WINDOW)
-		return;
-	r->down_reading = true;
-	rpc_call_read(r->down);
-}
-
-static void receive_headers_and_status(struct relay *r)
-{
-	grpc_op headers = {.op = GRPC_OP_RECV_INITIAL_METADATA};
-	grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
-
-	headers.data.recv_initial_metadata.recv_initial_metadata = &r->headers;
-	status.data.recv_status_on_client.trailing_metadata = &r->trailers;
-	status.data.recv_status_on_client.status = &r->code;
-	status.data.recv_status_on_client.status_details = &r->details;
-	start_receive(r, &headers, &r->on_headers);
-	start_receive(r, &status, &r->on_status);
-}
-
-static void flush_up(struct relay *r)
-{
-	grpc_op ops[OUTBOX_MAX_OPS];
-	size_t count = outbox_take(&r->out, ops);
-
-	if (!count)
-		return;
-	rpc_hold(r->down);
-	rpc_batch(r->up, ops, count, &r->out.tag);
-	if (r->started)
-		return;
-	r->started = true;
-	/* Without the headers asked for, the status would never come. */
-	receive_headers_and_status(r);
-}
-
-/*
- * Empty headers with nothing after them are most likely the first third of a
- * trailers-only response: forwarded alone they would commit the client's call
- * and defeat its retry policy. Once one of end-of-messages and status is here
- * the other is certain to come; before that, wait a moment for either.
- */
-static bool too_early(struct relay *r)
-{
-	bool ending = r->up_eof || r->up_done;
-
-	if (!r->up_headers || r->answered || r->headers.count || r->ended)
-		return false;
-	if (!ending && !r->waiting && !r->waited) {
-		r->waiting = true;
-		rpc_hold(r->down);
-		rpc_alarm(rpc_loop_queue(r->down->home->loop), PATIENCE_MS, &r->on_patience);
 	}
-	return ending || r->waiting;
-}
-
-static void pass_all(struct rpc_headers *to, const grpc_metadata_array *from)
-{
-	for (size_t i = 0; i < from->count; i++)
-		if (!rpc_slice_has_prefix(&from->metadata[i].key, RPC_INTERNAL_PREFIX))
-			rpc_headers_pass(to, &from->metadata[i]);
-}
-
-static void flush(struct relay *r)
-{
-	flush_up(r);
-	read_up(r);
-	/* The status comes after the last message has been read, or instead of it. */
-	if (r->up_done && !r->up_reading && !r->ended) {
-		r->ended = true;
-		pass_all(&r->response_trailers, &r->trailers);
-		rpc_call_set_end(r->down, r->code, r->details, r->response_trailers.items,
-				 r->response_trailers.count);
-	}
-	if (too_early(r))
-		return;
+	relay_end_as_upstream(r);
 	rpc_call_flush(r->down);
-	r->settled = r->up_headers;
 }
 
-static void touch(struct relay *r)
+static void connect_up(struct relay *r)
 {
-	if (r->settled) {
-		flush(r);
-	} else if (r->dirty) {
-		r->again = true;
-	} else {
-		r->dirty = true;
-		rpc_hold(r->down);
-		rpc_batch(r->up, NULL, 0, &r->on_touch);
+	grpc_connectivity_state state = rpc_channel_state(r->channel, true);
+
+	switch (state) {
+	case GRPC_CHANNEL_READY:
+		relay_begin(r);
+		break;
+	case GRPC_CHANNEL_TRANSIENT_FAILURE:
+	case GRPC_CHANNEL_SHUTDOWN:
+		not_connected(r);
+		break;
+	case GRPC_CHANNEL_IDLE:
+	case GRPC_CHANNEL_CONNECTING:
+	default:
+		relay_take_off(r);
+		rpc_channel_watch(
+			r->channel, state,
+			gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+				     gpr_time_from_millis(CONNECT_SLICE_MS, GPR_TIMESPAN)),
+			rpc_loop_queue(r->down->home->loop), &r->on_connection);
 	}
 }
 
-static void touched(struct grpc_completion_queue_functor *tag, int ok)
+static void connection_changed(struct grpc_completion_queue_functor *tag, int ok)
 {
-	struct relay *r = rpc_container(tag, struct relay, on_touch);
-	struct rpc_call *c = r->down;
-	bool more;
+	struct relay *r = rpc_container(tag, struct relay, on_connection);
 
-	(void)ok;
+	(void)ok; /* the state is looked at anew */
 	pthread_mutex_lock(&r->mutex);
-	r->dirty = false;
-	more = r->again && r->rounds++ < ROUNDS;
-	r->again = false;
-	if (more) {
-		touch(r);
-	} else {
-		r->rounds = 0;
-		flush(r);
-	}
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
+	if (r->stage == CONNECTING)
+		connect_up(r);
+	relay_land(r);
 }
-
-static void patience_over(struct grpc_completion_queue_functor *tag, int ok)
-{
-	struct relay *r = rpc_container(tag, struct relay, on_patience);
-	struct rpc_call *c = r->down;
-
-	(void)ok;
-	pthread_mutex_lock(&r->mutex);
-	r->waiting = false;
-	r->waited = true;
-	touch(r);
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
-}
-
-/* The message as it goes on, owned; NULL: it cannot, and the call is being ended. */
-static grpc_byte_buffer *translated(struct relay *r, enum rpc_direction direction,
-				    grpc_byte_buffer *payload)
-{
-	AUTO_STRBUF out = STRBUF_INIT;
-	grpc_slice slice;
-	struct bytes message;
-	bool done;
-
-	if (!r->translate)
-		return payload;
-	message = rpc_payload_bytes(payload, &slice);
-	done = r->translate(r->arg, direction, message, &out);
-	grpc_slice_unref(slice);
-	grpc_byte_buffer_destroy(payload);
-	if (done)
-		return rpc_payload_of_bytes(bytes_of(out.buf, out.len));
-	grpc_call_cancel_with_status(r->up, GRPC_STATUS_INVALID_ARGUMENT,
-				     "the message is no protobuf message", NULL);
-	return NULL;
-}
-
-/* ----------------------------------------------------------- upstream events */
-
-static void up_sent(struct grpc_completion_queue_functor *tag, int ok)
-{
-	struct relay *r = rpc_container(tag, struct relay, out.tag);
-	struct rpc_call *c = r->down;
-
-	(void)ok; /* the status will tell */
-	pthread_mutex_lock(&r->mutex);
-	outbox_sent(&r->out);
-	flush_up(r);
-	read_down(r);
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
-}
-
-static void up_headers(struct grpc_completion_queue_functor *tag, int ok)
-{
-	struct relay *r = rpc_container(tag, struct relay, on_headers);
-	struct rpc_call *c = r->down;
-
-	pthread_mutex_lock(&r->mutex);
-	if (ok) {
-		r->up_headers = true;
-		pass_all(&r->response_headers, &r->headers);
-		rpc_call_set_headers(c, r->response_headers.items, r->response_headers.count);
-		touch(r);
-	}
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
-}
-
-static void up_message(struct grpc_completion_queue_functor *tag, int ok)
-{
-	struct relay *r = rpc_container(tag, struct relay, on_message);
-	struct rpc_call *c = r->down;
-
-	(void)ok; /* there is no message then */
-	if (rpc_is_compressed(
-		    r->incoming)) /* what cannot be inflated ends the call: no message */
-		(void)rpc_inflate_of_call(r->up, &r->incoming, r->max_message_bytes);
-	pthread_mutex_lock(&r->mutex);
-	r->up_reading = false;
-	if (r->incoming) {
-		r->answered = true;
-		r->response_bytes += grpc_byte_buffer_length(r->incoming);
-		r->incoming = translated(r, RPC_TO_CLIENT, r->incoming);
-		if (r->incoming)
-			(void)rpc_call_push(c, r->incoming); /* cancelled: dropped */
-	} else {
-		r->up_eof = true;
-	}
-	r->incoming = NULL;
-	touch(r);
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
-}
-
-static void up_status(struct grpc_completion_queue_functor *tag, int ok)
-{
-	struct relay *r = rpc_container(tag, struct relay, on_status);
-	struct rpc_call *c = r->down;
-
-	(void)ok;
-	pthread_mutex_lock(&r->mutex);
-	r->up_done = true;
-	touch(r);
-	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c);
-}
-
-/* --------------------------------------------------------- downstream events */
-
-static void down_message(struct rpc_call *c, grpc_byte_buffer *payload)
-{
-	struct relay *r = c->ops_state;
-
-	pthread_mutex_lock(&r->mutex);
-	r->down_reading = false;
-	if (payload) {
-		r->request_bytes += grpc_byte_buffer_length(payload);
-		payload = translated(r, RPC_TO_UPSTREAM, payload);
-		if (payload)
-			outbox_push(&r->out, payload);
-	} else {
-		r->down_eof = true;
-		if (rpc_call_read_failed(c)) /* a half-close would commit what was cut off */
-			grpc_call_cancel(r->up, NULL);
-		else
-			r->out.end = OUTBOX_SET;
-	}
-	read_down(r);
-	touch(r);
-	pthread_mutex_unlock(&r->mutex);
-}
-
-static void down_sent(struct rpc_call *c)
-{
-	struct relay *r = c->ops_state;
-
-	pthread_mutex_lock(&r->mutex);
-	read_up(r);
-	pthread_mutex_unlock(&r->mutex);
-}
-
-static void down_closed(struct rpc_call *c, bool cancelled)
-{
-	struct relay *r = c->ops_state;
-
-	if (cancelled)
-		grpc_call_cancel(r->up, NULL);
-}
-
-static void relay_free(struct relay *r)
-{
-	grpc_call_unref(r->up);
-	outbox_release(&r->out);
-	rpc_headers_release(&r->request_headers);
-	rpc_headers_release(&r->response_headers);
-	rpc_headers_release(&r->response_trailers);
-	grpc_metadata_array_destroy(&r->headers);
-	grpc_metadata_array_destroy(&r->trailers);
-	grpc_slice_unref(r->details);
-	pthread_mutex_destroy(&r->mutex);
-	free(r);
-}
-
-static void down_freed(struct rpc_call *c)
-{
-	struct relay *r = c->ops_state;
-	enum status status = (unsigned)r->code <= STATUS_UNAUTHENTICATED ? (enum status)r->code
-									 : STATUS_UNKNOWN;
-	const struct rpc_forwarded result = {
-		.status = status,
-		.request_bytes = r->request_bytes,
-		.response_bytes = r->response_bytes,
-		.duration_us = (clock_monotonic_ns() - c->start_ns) / 1000,
-		.cancelled = c->core_cancelled,
-	};
-
-	rpc_call_account(c, status);
-	if (r->done)
-		r->done(r->arg, &result);
-	relay_free(r);
-}
-
-static const struct rpc_call_ops relay_ops = {
-	.message = down_message,
-	.sent = down_sent,
-	.closed = down_closed,
-	.freed = down_freed,
-};
 
 /* ------------------------------------------------------------------- starting */
 
-static bool is_one_of(const grpc_slice *key, const char *const *names)
+static void set_route(struct relay *r, const struct rpc_route *route)
 {
-	for (; *names; names++)
-		if (rpc_slice_is(key, *names))
-			return true;
-	return false;
-}
-
-/* May request metadata @key go on over @route? */
-static bool may_pass(const grpc_slice *key, const struct rpc_route *route)
-{
-	/* Written by each hop's own transport, or about this hop alone. */
-	static const char *const hop[] = {"user-agent",
-					  "te",
-					  "host",
-					  "connection",
-					  "proxy-authorization",
-					  "content-type",
-					  "grpc-timeout",
-					  "grpc-encoding",
-					  "grpc-accept-encoding",
-					  "grpc-internal-encoding-request",
-					  "grpc-previous-rpc-attempts",
-					  RPC_REQUEST_ID_HEADER,
-					  NULL};
-	static const char *const credentials[] = {"authorization", "cookie", NULL};
-
-	if (rpc_slice_has_prefix(key, RPC_INTERNAL_PREFIX) || is_one_of(key, hop))
-		return false;
-	if (is_one_of(key, credentials))
-		return route->forward_authorization &&
-		       route->channel->trust == RPC_TRUST_FOREIGN;
-	for (size_t i = 0; i < route->header_count; i++)
-		if (rpc_slice_is(key, route->headers[i].key))
-			return false; /* the route says it anew */
-	return true;
-}
-
-static void write_request_headers(struct relay *r, const struct rpc_route *route)
-{
-	const struct rpc_client_options *client = &route->channel->client->options;
-	const struct rpc_call *c = r->down;
-
-	for (size_t i = 0; i < c->metadata.count; i++)
-		if (may_pass(&c->metadata.metadata[i].key, route))
-			rpc_headers_pass(&r->request_headers, &c->metadata.metadata[i]);
-	(void)rpc_headers_add(&r->request_headers, RPC_REQUEST_ID_HEADER,
-			      c->identity.request_id);
-	if (route->channel->trust == RPC_TRUST_DAEMON)
-		rpc_headers_add_identity(&r->request_headers, client->daemon_key, client->name,
-					 &c->identity.caller);
-	for (size_t i = 0; i < route->header_count; i++)
-		(void)rpc_headers_add(&r->request_headers, route->headers[i].key,
-				      route->headers[i].value);
+	r->stage = CONNECTING;
+	r->channel = route->channel;
+	r->method = route->path ? grpc_slice_from_copied_string(route->path)
+				: grpc_slice_ref(r->down->details.method);
+	r->max_message_bytes = route->channel->client->options.max_message_bytes;
+	r->code = GRPC_STATUS_CANCELLED;
+	r->details = grpc_empty_slice();
+	grpc_metadata_array_init(&r->headers);
+	grpc_metadata_array_init(&r->trailers);
+	outbox_init(&r->out, false, relay_sent);
+	hop_headers_of_request(&r->request_headers, r->down, route);
 	r->out.headers = OUTBOX_SET;
 	r->out.metadata = r->request_headers.items;
 	r->out.metadata_count = r->request_headers.count;
@@ -442,30 +97,17 @@ static void write_request_headers(struct relay *r, const struct rpc_route *route
 static struct relay *relay_new(struct rpc_call *c, const struct rpc_route *route)
 {
 	struct relay *r = xcalloc(1, sizeof(*r));
-	grpc_slice method;
 
 	r->down = c;
 	r->done = route->done;
+	r->failed = route->failed;
 	r->translate = route->translate;
 	r->arg = route->arg;
-	r->max_message_bytes = route->channel->client->options.max_message_bytes;
-	r->on_headers = rpc_tag(up_headers);
-	r->on_message = rpc_tag(up_message);
-	r->on_status = rpc_tag(up_status);
-	r->on_touch = rpc_tag(touched);
-	r->on_patience = rpc_tag(patience_over);
-	r->details = grpc_empty_slice();
-	r->code = GRPC_STATUS_CANCELLED;
-	pthread_mutex_init(&r->mutex, NULL);
-	grpc_metadata_array_init(&r->headers);
-	grpc_metadata_array_init(&r->trailers);
-	outbox_init(&r->out, false, up_sent);
-	write_request_headers(r, route);
-	method = route->path ? grpc_slice_from_copied_string(route->path)
-			     : grpc_slice_ref(c->details.method);
-	r->up = rpc_channel_call(route->channel, NULL, rpc_loop_queue(c->home->loop), method,
-				 c->details.deadline);
-	grpc_slice_unref(method);
+	relay_init(r);
+	r->on_connection = rpc_tag(connection_changed);
+	if (route->failed)
+		held_open(&r->held);
+	set_route(r, route);
 	return r;
 }
 
@@ -501,8 +143,158 @@ void rpc_forward(struct rpc_call *c, const struct rpc_route *route)
 	}
 	c->stats = rpc_stats_slot(c->method->server->stats, c->path_text);
 	pthread_mutex_lock(&r->mutex);
-	read_down(r); /* what came with the headers */
-	touch(r);
+	connect_up(r);
+	relay_unlock(r); /* and the method's reference: events to come have theirs */
+}
+
+/* ---------------------------------------------------------- another upstream */
+
+/* The call is held for who is asked, until it says how it goes on. */
+void relay_ask(struct relay *r, const struct rpc_failure *failure)
+{
+	struct rpc_call *c = r->down;
+
+	rpc_hold(c);
+	if (!r->failed(r->arg, failure))
+		rpc_forward_failure(c);
+}
+
+void rpc_forward_failure(struct rpc_call *c)
+{
+	struct relay *r = c->ops_state;
+
+	pthread_mutex_lock(&r->mutex);
+	if (r->stage == ASKING) {
+		relay_end_as_upstream(r);
+		rpc_call_flush(c);
+	}
+	relay_unlock(r);
+}
+
+static void drop_upstream(struct relay *r)
+{
+	if (r->up)
+		grpc_call_unref(r->up);
+	r->up = NULL;
+	grpc_slice_unref(r->method);
+	grpc_slice_unref(r->details);
+	grpc_metadata_array_destroy(&r->headers);
+	grpc_metadata_array_destroy(&r->trailers);
+	outbox_release(&r->out);
+	rpc_headers_release(&r->request_headers);
+	r->started = r->dirty = r->again = r->waited = false;
+	r->up_reading = r->up_eof = r->up_done = r->up_headers = false;
+	r->rounds = 0;
+}
+
+static void repeat_held(struct relay *r)
+{
+	for (unsigned i = 0; i < r->held.count; i++)
+		outbox_push(&r->out, grpc_byte_buffer_copy(r->held.messages[i]));
+	if (r->down_eof)
+		r->out.end = OUTBOX_SET;
+}
+
+void rpc_forward_next(struct rpc_call *c, const struct rpc_route *route)
+{
+	struct relay *r = c->ops_state;
+
+	pthread_mutex_lock(&r->mutex);
+	if (r->stage == ASKING) {
+		drop_upstream(r);
+		set_route(r, route);
+		repeat_held(r);
+		connect_up(r);
+	}
+	relay_unlock(r);
+}
+
+/* A call that is to be taken back from its relay; in its arena. */
+struct returning {
+	struct relay *relay;
+	struct error err;
+	bool not_processed;
+	void (*collected)(void *arg, struct rpc_call *call); /* NULL: it fails */
+	void *arg;
+};
+
+/* On the call's loop, so that no event of it comes meanwhile. False: the client has gone. */
+static bool take_back(struct relay *r)
+{
+	struct rpc_call *c = r->down;
+	bool open;
+
+	pthread_mutex_lock(&r->mutex);
+	open = r->stage == ASKING;
+	if (open)
+		r->stage = ENDED;
 	pthread_mutex_unlock(&r->mutex);
-	rpc_release(c); /* the method's reference; batches in flight have theirs */
+	if (!open)
+		return false;
+	pthread_mutex_lock(&c->mutex);
+	c->ops = &rpc_fallback_ops;
+	c->ops_state = NULL;
+	c->ended = false;
+	pthread_mutex_unlock(&c->mutex);
+	rpc_hold(c); /* for the method again */
+	return true;
+}
+
+static void fail_returned(struct returning *x)
+{
+	struct relay *r = x->relay;
+	struct rpc_call *c = r->down;
+	const struct rpc_forwarded result = relay_result(r, x->err.status);
+
+	if (r->done)
+		r->done(r->arg, &result);
+	relay_free(r);
+	if (x->not_processed)
+		rpc_fail_not_processed(c, &x->err);
+	else
+		rpc_fail_error(c, &x->err);
+}
+
+static void collect_returned(struct returning *x)
+{
+	struct relay *r = x->relay;
+	struct rpc_call *c = r->down;
+	struct held held = r->held;
+	bool is_reading = r->down_reading;
+
+	r->held = (struct held){.is_open = false};
+	relay_free(r);
+	rpc_collect_rest(c, &held, is_reading, x->collected, x->arg);
+}
+
+static void returned(void *arg)
+{
+	struct returning *x = arg;
+	struct rpc_call *c = x->relay->down;
+
+	if (!take_back(x->relay))
+		; /* and it has ended */
+	else if (x->collected)
+		collect_returned(x);
+	else
+		fail_returned(x);
+	rpc_release(c);
+}
+
+void rpc_forward_fail(struct rpc_call *c, const struct error *err, bool not_processed)
+{
+	struct returning *x = arena_zalloc(&c->arena, sizeof(*x));
+
+	*x = (struct returning){
+		.relay = c->ops_state, .err = *err, .not_processed = not_processed};
+	rpc_post(c, returned, x);
+}
+
+void rpc_forward_collect(struct rpc_call *c, void (*done)(void *arg, struct rpc_call *call),
+			 void *arg)
+{
+	struct returning *x = arena_zalloc(&c->arena, sizeof(*x));
+
+	*x = (struct returning){.relay = c->ops_state, .collected = done, .arg = arg};
+	rpc_post(c, returned, x);
 }

@@ -11,6 +11,7 @@
 #include "common/reflect/wire.h"
 #include "common/rpc/call.h"
 #include "services/dispatcher/bindings.h"
+#include "services/dispatcher/candidates.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/handler_call.h"
 #include "services/dispatcher/handlers.h"
@@ -20,7 +21,6 @@
 #include "services/dispatcher/wrappers.h"
 
 enum {
-	MAX_TRIES = 8,
 	MAX_HEADERS = 4,
 	MAX_QUICK_BYTES = 64 << 10, /* checking more than this is no work for a loop's thread */
 };
@@ -32,12 +32,9 @@ struct attempt {
 	struct peer *peer;
 	struct pool *pool; /* holds method */
 	const struct pool_method *method;
-	const struct handler *tried_handler;
+	struct candidates who;
 	struct handler_call local;
-	const struct peer *tried[MAX_TRIES];
-	size_t tried_count;
 	uint64_t started_us;
-	unsigned local_tries;
 	const char *typed_output; /* of a typed collection: the type of its answer */
 	bool relays;              /* the peer passes the call on to one that is heard of */
 	bool reached;             /* what is heard of was tried */
@@ -65,7 +62,7 @@ static void keep_history(const struct attempt *a, const struct dispatch_result *
 		.duration_us = now > a->started_us ? now - a->started_us : 0,
 		.request_bytes = x->input.size,
 		.response_bytes = result->output.size,
-		.candidates_tried = (int)(a->tried_count + a->local_tries),
+		.candidates_tried = (int)candidates_count(&a->who),
 		.native = x->native,
 		.traceparent = rpc_metadata(x->call, "traceparent"),
 	};
@@ -126,12 +123,9 @@ static bool may_repeat(const struct attempt *a)
 	       (a->method && a->method->idempotency != POOL_IDEMPOTENCY_UNKNOWN);
 }
 
-/* Nobody knows whether it was done: only what may be done twice goes on. */
-static bool may_try_next(const struct attempt *a, enum status status, bool not_processed)
+static bool may_try_next(struct attempt *a, enum status status, bool not_processed)
 {
-	if (rpc_is_cancelled(a->x->call))
-		return false;
-	return not_processed || (status == STATUS_UNAVAILABLE && may_repeat(a));
+	return candidates_may_go_on(&a->who, a->x->call, status, not_processed, may_repeat(a));
 }
 
 /* The output must be what the method gives; of a method that nobody registered, anything. */
@@ -176,7 +170,6 @@ static void handler_answered(void *arg, const struct attached_outcome *outcome)
 	struct attempt *a = arg;
 	struct error err;
 
-	a->tried_handler = a->handler;
 	if (outcome->not_processed)
 		handler_was_away(a->handler);
 	else
@@ -195,7 +188,7 @@ static void call_handler(struct attempt *a)
 {
 	const struct dispatch *x = a->x;
 
-	a->local_tries++;
+	candidates_call_handler(&a->who, a->handler);
 	a->local = (struct handler_call){
 		.d = x->d,
 		.call = x->call,
@@ -316,7 +309,7 @@ static void call_peer(struct attempt *a)
 	options.header_count = put_headers(a, headers);
 	headers[options.header_count++] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
 	options.timeout_ms = rpc_time_left_ms(x->call);
-	a->tried[a->tried_count++] = a->peer;
+	candidates_call_peer(&a->who, a->peer, arena);
 	if (a->relays)
 		rpc_start_raw(peer_channel(a->peer), DISPATCH_PATH,
 			      dispatch_request_pack(&request, arena), &options, peer_done_call,
@@ -329,46 +322,17 @@ static void call_peer(struct attempt *a)
 
 /* ----------------------------------------------------------------- choosing */
 
-static void put_asked(const struct attempt *a, struct strbuf *out)
-{
-	strbuf_addf(out, "asked: %s (here)", a->x->d->self.id);
-	for (size_t i = 0; i < a->tried_count; i++)
-		strbuf_addf(out, ", %s", peer_id(a->tried[i]));
-}
-
 static void nobody(struct attempt *a, const struct error *last)
 {
-	const struct dispatch *x = a->x;
-	AUTO_STRBUF asked = STRBUF_INIT;
 	struct error err;
 
-	put_asked(a, &asked);
-	if (last)
-		error_set(&err, STATUS_UNAVAILABLE,
-			  "no handler of %s/%s in namespace %s can be reached now: %.200s; "
-			  "%.200s",
-			  x->service, x->method, x->ns, last->message, asked.buf);
-	else if (a->method)
-		error_set(&err, STATUS_UNAVAILABLE,
-			  "%s/%s is registered in namespace %s but has no handler; %.300s",
-			  x->service, x->method, x->ns, asked.buf);
-	else
-		error_set(&err, STATUS_NOT_FOUND, "nobody serves %s/%s in namespace %s; %.300s",
-			  x->service, x->method, x->ns, asked.buf);
-	finish_failed(a, &err, true);
+	candidates_describe_none(&a->who, last, a->method != NULL, &err);
+	finish_failed(a, &err, !a->who.is_unsure);
 }
 
 static struct handler *take_handler(const struct attempt *a)
 {
-	const struct handler_wanted wanted = {
-		.ns = a->x->ns,
-		.service = a->x->service,
-		.method = a->x->method,
-		.attached_only = !a->method,
-		.not_this = a->tried_handler,
-	};
-
-	return handlers_take(a->x->d->handlers, &wanted);
+	return candidates_take_handler(&a->who, !a->method);
 }
 
 /* Dialling blocks, and the thread here may be a loop's. */
@@ -395,7 +359,7 @@ static void try_next(struct attempt *a, const struct error *last)
 {
 	struct dispatch *x = a->x;
 
-	if (a->tried_handler && a->local_tries < MAX_TRIES) {
+	if (a->who.handler_count) {
 		a->handler = take_handler(a);
 		if (a->handler) {
 			call_handler(a);
@@ -403,9 +367,7 @@ static void try_next(struct attempt *a, const struct error *last)
 		}
 	}
 	a->relays = false;
-	a->peer = x->local_only || a->tried_count >= MAX_TRIES
-			  ? NULL
-			  : peers_take_serving(x->d->peers, x->ns, a->tried, a->tried_count);
+	a->peer = x->local_only ? NULL : candidates_take_peer(&a->who, x->call);
 	if (a->peer)
 		call_peer(a);
 	else if (x->local_only || a->reached || !reach_on_pool(a, last))
@@ -507,6 +469,12 @@ static struct attempt *attempt_new(struct dispatch *x)
 	struct attempt *a = arena_zalloc(rpc_arena(x->call), sizeof(*a));
 
 	a->x = x;
+	if (x->before)
+		a->who = *x->before;
+	a->who.d = x->d;
+	a->who.ns = x->ns;
+	a->who.service = x->service;
+	a->who.method = x->method;
 	a->started_us = clock_unix_us();
 	return a;
 }

@@ -13,6 +13,7 @@
 #include "common/base/status.h"
 #include "common/rpc/client.h"
 
+struct candidates;
 struct dispatcher;
 
 /* How it ended; borrowed for the duration of the callback. */
@@ -45,7 +46,8 @@ struct dispatch {
 	const struct rpc_header
 		*hints; /* of a DispatchRequest, for whoever it is passed on to */
 	size_t hint_count;
-	bool native; /* of a registered method alone */
+	bool native;                     /* of a registered method alone */
+	const struct candidates *before; /* were called already; NULL: nobody was */
 	/* Called once, on any thread; ends the call. */
 	void (*finish)(struct dispatch *x, const struct dispatch_result *result);
 };

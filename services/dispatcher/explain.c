@@ -93,7 +93,8 @@ static const char *why_peer(const struct inquiry *i, const struct peer_info *p, 
 	if (p->state == PEER_UNREACHABLE)
 		return "it is unreachable";
 	if (i->here)
-		return "it serves the namespace, but a handler is here";
+		return "it serves the namespace, but a handler is here: asked if none can "
+		       "be reached";
 	*ret_may = true;
 	if (p->is_ejected)
 		return "it serves the namespace, but was away when it was called last: asked "

@@ -244,9 +244,17 @@ void handlers_replace(struct handlers *h, const struct handler_record *records, 
 
 /* ---------------------------------------------------------------- choosing */
 
+static bool is_excluded(const struct handler *x, const struct handler_wanted *w)
+{
+	for (size_t i = 0; i < w->not_count; i++)
+		if (w->not_these[i] == x)
+			return true;
+	return false;
+}
+
 static bool serves(const struct handler *x, const struct handler_wanted *w)
 {
-	return x != w->not_this && (x->attached || !w->attached_only) &&
+	return !is_excluded(x, w) && (x->attached || !w->attached_only) &&
 	       (!*x->record.method || !strcmp(x->record.method, w->method));
 }
 

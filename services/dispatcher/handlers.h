@@ -40,8 +40,9 @@ void handlers_replace(struct handlers *h, const struct handler_record *records, 
 /* A method that is to be called. */
 struct handler_wanted {
 	const char *ns, *service, *method;
-	bool attached_only;             /* nobody registered it */
-	const struct handler *not_this; /* was tried already; may be NULL */
+	bool attached_only;                     /* nobody registered it */
+	const struct handler *const *not_these; /* were tried already; not looked into */
+	size_t not_count;
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "common/rpc/proxy.h"
 #include "common/rpc/server.h"
 #include "services/dispatcher/bindings.h"
+#include "services/dispatcher/candidates.h"
 #include "services/dispatcher/dispatch.h"
 #include "services/dispatcher/dispatcher.h"
 #include "services/dispatcher/front.h"
@@ -39,6 +40,11 @@ struct native_call {
 	struct handler *handler;
 	struct peer *peer;
 	uint64_t started_us;
+	struct candidates who;
+	const char *target_id; /* who was called last; "": nobody */
+	bool is_forwarded;     /* to somebody, who failed or may */
+	bool reached;          /* those that are only heard of were tried */
+	struct error last;     /* how the last one failed */
 };
 
 /* ------------------------------------------------------------------- history */
@@ -50,14 +56,14 @@ static void keep_history(const struct native_call *n, const struct rpc_forwarded
 		.service = n->service,
 		.method = n->method,
 		.source_id = n->d->self.id,
-		.target_id = n->peer ? peer_id(n->peer) : n->d->self.id,
+		.target_id = n->target_id,
 		.status = result->status,
 		.message = "",
 		.started_us = n->started_us,
 		.duration_us = result->duration_us,
 		.request_bytes = result->request_bytes,
 		.response_bytes = result->response_bytes,
-		.candidates_tried = 1,
+		.candidates_tried = (int)candidates_count(&n->who),
 		.native = true,
 		.traceparent = n->traceparent,
 	};
@@ -65,14 +71,22 @@ static void keep_history(const struct native_call *n, const struct rpc_forwarded
 	history_put(n->d->history, &record);
 }
 
-/* Whether it was away or said UNAVAILABLE itself cannot be told apart: asked last it is. */
-static void backend_ended(struct handler *handler, enum status status)
+/*
+ * Give back who was called. Whether it was away or said UNAVAILABLE itself cannot be told apart:
+ * asked last it is.
+ */
+static void called(struct native_call *n, bool was_away)
 {
-	if (status == STATUS_UNAVAILABLE)
-		handler_was_away(handler);
-	else
-		handler_was_there(handler);
-	handlers_done(handler);
+	if (n->handler) {
+		(was_away ? handler_was_away : handler_was_there)(n->handler);
+		handlers_done(n->handler);
+	}
+	if (n->peer) {
+		(was_away ? peer_was_away : peer_was_there)(n->peer);
+		peer_done(n->peer);
+	}
+	n->handler = NULL;
+	n->peer = NULL;
 }
 
 static void forwarded(void *arg, const struct rpc_forwarded *result)
@@ -80,52 +94,45 @@ static void forwarded(void *arg, const struct rpc_forwarded *result)
 	struct native_call *n = arg;
 
 	keep_history(n, result);
-	if (n->handler)
-		backend_ended(n->handler, result->status);
-	if (n->peer)
-		peer_done(n->peer);
+	called(n, result->status == STATUS_UNAVAILABLE);
 }
 
 /* ---------------------------------------------------------------- forwarding */
 
-static void forward_to_backend(void *arg)
+static bool failed(void *arg, const struct rpc_failure *failure);
+
+static void forward(struct native_call *n, struct rpc_route *route)
 {
-	struct native_call *n = arg;
-	struct rpc_header ns = {DISPATCH_NAMESPACE_HEADER, n->ns};
+	const bool is_next = n->is_forwarded;
+
+	n->is_forwarded = true;
+	route->failed = failed;
+	route->done = forwarded;
+	route->arg = n;
+	(is_next ? rpc_forward_next : rpc_forward)(n->call, route);
+}
+
+static void forward_to_backend(struct native_call *n)
+{
+	const struct rpc_header ns = {DISPATCH_NAMESPACE_HEADER, n->ns};
 	struct rpc_route route = {
 		.channel = handler_channel(n->handler),
 		.forward_authorization = handler_forwards_authorization(n->handler),
 		.headers = &ns,
 		.header_count = 1,
-		.done = forwarded,
-		.arg = n,
 	};
 
-	rpc_channel_settle(route.channel);
-	rpc_forward(n->call, &route);
+	candidates_call_handler(&n->who, n->handler);
+	n->target_id = n->d->self.id;
+	forward(n, &route);
 }
 
-static void forward_to_peer(struct native_call *n)
+static void fail_with(struct native_call *n, const struct error *err)
 {
-	struct rpc_header headers[2] = {{DISPATCH_NAMESPACE_HEADER, n->ns}};
-	struct rpc_route route = {
-		.channel = peer_channel(n->peer),
-		.headers = headers,
-		.header_count = 2,
-		.done = forwarded,
-		.arg = n,
-	};
-	struct error err;
-	const char *via;
-
-	if (dispatch_via(rpc_metadata(n->call, DISPATCH_VIA_HEADER), n->d->self.id,
-			 rpc_arena(n->call), &via, &err) != STATUS_OK) {
-		peer_done(n->peer);
-		rpc_fail_not_processed(n->call, &err);
-		return;
-	}
-	headers[1] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
-	rpc_forward(n->call, &route);
+	if (n->is_forwarded)
+		rpc_forward_fail(n->call, err, !n->who.is_unsure);
+	else
+		rpc_fail_not_processed(n->call, err);
 }
 
 static void fail(struct native_call *n, enum status status, const char *what)
@@ -134,7 +141,32 @@ static void fail(struct native_call *n, enum status status, const char *what)
 
 	error_set(&err, status, "%s/%s in namespace %s: %s", n->service, n->method, n->ns,
 		  what);
-	rpc_fail_not_processed(n->call, &err);
+	fail_with(n, &err);
+}
+
+static void forward_to_peer(struct native_call *n)
+{
+	struct arena *arena = rpc_arena(n->call);
+	struct rpc_header headers[2] = {{DISPATCH_NAMESPACE_HEADER, n->ns}};
+	struct rpc_route route = {
+		.channel = peer_channel(n->peer),
+		.headers = headers,
+		.header_count = 2,
+	};
+	struct error err;
+	const char *via;
+
+	if (dispatch_via(rpc_metadata(n->call, DISPATCH_VIA_HEADER), n->d->self.id, arena, &via,
+			 &err) != STATUS_OK) {
+		peer_done(n->peer);
+		n->peer = NULL;
+		fail_with(n, &err);
+		return;
+	}
+	headers[1] = (struct rpc_header){DISPATCH_VIA_HEADER, via};
+	candidates_call_peer(&n->who, n->peer, arena);
+	n->target_id = arena_strdup(arena, peer_id(n->peer));
+	forward(n, &route);
 }
 
 /* ----------------------------------------------- handlers that take messages */
@@ -176,6 +208,7 @@ static void run(void *arg, struct rpc_call *call)
 		.input = rpc_request_bytes(n->call),
 		.native = true,
 		.idempotent = dispatch_says_idempotent(n->call),
+		.before = &n->who,
 		.finish = run_finished,
 	};
 	if (!dispatch_try_start(x) &&
@@ -217,16 +250,6 @@ static void submit(struct native_call *n, void (*work)(void *arg))
 			 "too many calls wait to be routed");
 }
 
-/* That is looked up for the first time; this thread must not wait. */
-static void wait_for_name(struct native_call *n)
-{
-	if (rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)), forward_to_backend,
-			    n))
-		return;
-	handlers_done(n->handler);
-	rpc_fail(n->call, STATUS_RESOURCE_EXHAUSTED, "too many calls wait to be routed");
-}
-
 /*
  * A backend gets the call as it comes, if nothing is wrapped around it; others get its
  * message, as if by Dispatch.
@@ -236,14 +259,14 @@ static void forward_to_handler(struct native_call *n)
 	const bool wrapped = !wrappers_are_none(n->d->wrappers, n->ns);
 
 	if (handler_kind(n->handler) == HANDLER_BACKEND && !wrapped) {
-		if (rpc_channel_is_settled(handler_channel(n->handler)))
-			forward_to_backend(n);
-		else
-			wait_for_name(n);
+		forward_to_backend(n);
 		return;
 	}
 	handlers_done(n->handler);
-	if (!wrapped)
+	n->handler = NULL;
+	if (n->is_forwarded)
+		rpc_forward_collect(n->call, run, n);
+	else if (!wrapped)
 		rpc_collect(n->call, run, n);
 	else
 		submit(n, wrappers_are_known(n->d->wrappers) ? collect_unary : look_again);
@@ -251,10 +274,7 @@ static void forward_to_handler(struct native_call *n)
 
 static bool take_handler(struct native_call *n)
 {
-	const struct handler_wanted wanted = {
-		.ns = n->ns, .service = n->service, .method = n->method};
-
-	n->handler = handlers_take(n->d->handlers, &wanted);
+	n->handler = candidates_take_handler(&n->who, false);
 	return n->handler != NULL;
 }
 
@@ -333,12 +353,113 @@ static void look_into(void *arg)
 			nobody_serves(n);
 			return;
 		}
-		n->peer = peers_take_serving(n->d->peers, n->ns, NULL, 0);
+		n->peer = candidates_take_peer(&n->who, n->call);
 	}
 	if (n->peer)
 		forward_to_peer(n);
 	else if (!mesh_submit(n->d->mesh, reach, n))
 		fail(n, STATUS_RESOURCE_EXHAUSTED, "too many collectors are dialled");
+}
+
+/* ------------------------------------------------ one candidate after the other */
+
+/* Who is left out of its only candidate's failure gets it as it is. */
+static void nobody_is_left(struct native_call *n)
+{
+	struct error err;
+
+	if (candidates_count(&n->who) == 1) {
+		rpc_forward_failure(n->call);
+		return;
+	}
+	candidates_describe_none(&n->who, &n->last, true, &err);
+	fail_with(n, &err);
+}
+
+static void reach_next(void *arg)
+{
+	struct native_call *n = arg;
+	bool relays; /* routed by each hop anew */
+
+	n->peer = mesh_reach_serving(n->d->mesh, n->ns, n->call, &relays);
+	if (n->peer)
+		forward_to_peer(n);
+	else
+		nobody_is_left(n);
+}
+
+/*
+ * Only where the call came in are other collectors asked, one after the other: if each that it
+ * is passed on to did the same, there would be no end of it.
+ */
+static bool may_ask_peers(const struct native_call *n)
+{
+	return !*n->target && !rpc_metadata(n->call, DISPATCH_VIA_HEADER);
+}
+
+static void go_on(struct native_call *n)
+{
+	if (take_handler(n)) {
+		forward_to_handler(n);
+		return;
+	}
+	n->peer = may_ask_peers(n) ? candidates_take_peer(&n->who, n->call) : NULL;
+	if (n->peer) {
+		forward_to_peer(n);
+	} else if (may_ask_peers(n) && !n->reached) {
+		n->reached = true;
+		if (!mesh_submit(n->d->mesh, reach_next, n))
+			nobody_is_left(n);
+	} else {
+		nobody_is_left(n);
+	}
+}
+
+static bool is_idempotent(struct native_call *n)
+{
+	struct rpc_options options = {.parent = n->call};
+	const struct pool_method *method;
+	struct pool *pool;
+	struct error ignored; /* then it is not known to be */
+	bool is;
+
+	if (type_cache_method(n->d->types, n->ns, n->service, n->method, &options, &pool,
+			      &method, &ignored) != STATUS_OK)
+		return false;
+	is = method->idempotency != POOL_IDEMPOTENCY_UNKNOWN;
+	pool_unref(pool);
+	return is;
+}
+
+/* Nobody knows whether it was processed. */
+static void go_on_if_idempotent(void *arg)
+{
+	struct native_call *n = arg;
+
+	if (!candidates_may_go_on(&n->who, n->call, n->last.status, false, is_idempotent(n))) {
+		rpc_forward_failure(n->call);
+		return;
+	}
+	called(n, true);
+	go_on(n);
+}
+
+static bool failed(void *arg, const struct rpc_failure *failure)
+{
+	struct native_call *n = arg;
+
+	if (is_elsewhere(n) || rpc_is_cancelled(n->call))
+		return false;
+	n->last = failure->err;
+	if (!candidates_may_go_on(&n->who, n->call, failure->err.status, failure->not_processed,
+				  dispatch_says_idempotent(n->call)))
+		return failure->err.status == STATUS_UNAVAILABLE &&
+		       rpc_pool_submit(rpc_server_pool(daemon_server(n->d->daemon)),
+				       go_on_if_idempotent, n);
+	called(n, failure->err.status == STATUS_UNAVAILABLE ||
+			  (n->handler && failure->not_processed));
+	go_on(n);
+	return true;
 }
 
 /* ---------------------------------------------------------------- every call */
@@ -365,7 +486,10 @@ static struct native_call *read_call(struct dispatcher *d, struct rpc_call *call
 		.method = service + len + 1,
 		.traceparent = rpc_metadata(call, "traceparent"),
 		.started_us = clock_unix_us(),
+		.target_id = "",
 	};
+	n->who = (struct candidates){
+		.d = d, .ns = n->ns, .service = n->service, .method = n->method};
 	return n;
 }
 

@@ -237,6 +237,29 @@ static void do_boast(struct bare_call *c)
 	c->headers[c->header_count++] = c->trailers[c->trailer_count++] = boast;
 }
 
+static void do_decline(struct bare_call *c)
+{
+	const grpc_metadata declined = {
+		grpc_slice_from_static_string("collector-not-processed"),
+		grpc_slice_from_static_string("1"),
+		{{0}}};
+
+	for (unsigned long left = number(c, "want-reads"); left; left--) {
+		grpc_byte_buffer *message = read_message(c);
+		if (message)
+			grpc_byte_buffer_destroy(message);
+	}
+	if (c->code == GRPC_STATUS_OK)
+		c->code = GRPC_STATUS_UNAVAILABLE;
+	c->trailers[c->trailer_count++] = declined;
+}
+
+static void do_drop(struct bare_call *c)
+{
+	do_decline(c);
+	c->trailer_count--;
+}
+
 static void do_nothing(struct bare_call *c)
 {
 	c->code = GRPC_STATUS_UNIMPLEMENTED;
@@ -248,9 +271,10 @@ static void run_method(struct bare_call *c)
 		const char *name;
 		void (*run)(struct bare_call *c);
 	} methods[] = {
-		{"Echo", do_echo},   {"Greet", do_greet},   {"Down", do_down},
-		{"Up", do_up},       {"Refuse", do_refuse}, {"Deaf", do_deaf},
-		{"Flood", do_flood}, {"Flaky", do_flaky},   {"Boast", do_boast},
+		{"Echo", do_echo},       {"Greet", do_greet},   {"Down", do_down},
+		{"Up", do_up},           {"Refuse", do_refuse}, {"Deaf", do_deaf},
+		{"Flood", do_flood},     {"Flaky", do_flaky},   {"Boast", do_boast},
+		{"Decline", do_decline}, {"Drop", do_drop},
 	};
 	AUTO_FREE char *path = grpc_slice_to_c_string(c->details.method);
 	const char *name = strrchr(path, '/');

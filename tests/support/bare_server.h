@@ -11,6 +11,8 @@
  *	Deaf    send headers, read nothing, stay until the call is over
  *	Flood   send the first message back until the call is over
  *	Flaky   the same as Echo, but every other call is UNAVAILABLE at once
+ *	Drop    read `want-reads` messages, then end UNAVAILABLE unless `want-code` says how
+ *	Decline the same, and say that nothing was processed
  *	Boast   the same as Refuse, with collector-internal-key sent both ways
  *
  * Any other is UNIMPLEMENTED. Request metadata says how the call ends

@@ -214,9 +214,11 @@ static struct handler_record binding(const char *id, const char *method, const c
 static struct handler *take(struct handlers *h, const char *ns, const char *method,
 			    const struct handler *not_this)
 {
-	return handlers_take(
-		h, &(struct handler_wanted){
-			   .ns = ns, .service = "s.S", .method = method, .not_this = not_this});
+	return handlers_take(h, &(struct handler_wanted){.ns = ns,
+							 .service = "s.S",
+							 .method = method,
+							 .not_these = &not_this,
+							 .not_count = not_this != NULL});
 }
 
 START_TEST(handlers_are_found_by_method_or_for_the_whole_service)
