@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
@@ -23,7 +24,8 @@ struct builder {
 	bool is_started;
 	pthread_mutex_t mu; /* what follows */
 	pthread_cond_t changed;
-	struct map waiting; /* "<namespace>/<name>" -> anything */
+	struct map waiting;  /* "<namespace>/<name>" -> anything */
+	struct map problems; /* the same -> why it is tried again; owned */
 	bool is_closing;
 };
 
@@ -160,13 +162,41 @@ static char *take(struct builder *b)
 	return id;
 }
 
+/* NULL: none any more. */
+static void set_problem(struct builder *b, const char *ns, const char *name,
+			const char *problem)
+{
+	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
+
+	pthread_mutex_lock(&b->mu);
+	free(problem ? map_put(&b->problems, id, xstrdup(problem))
+		     : map_remove(&b->problems, id));
+	pthread_mutex_unlock(&b->mu);
+}
+
+const char *builder_problem(struct builder *b, const char *ns, const char *name,
+			    struct arena *arena)
+{
+	AUTO_FREE char *id = xasprintf("%s/%s", ns, name);
+	const char *problem;
+
+	pthread_mutex_lock(&b->mu);
+	problem = map_get(&b->problems, id);
+	problem = arena_strdup(arena, problem ? problem : "");
+	pthread_mutex_unlock(&b->mu);
+	return problem;
+}
+
 static void build_one(struct builder *b, char *id)
 {
 	char *name = strchr(id, '/');
 	struct error err;
+	enum status status;
 
 	*name++ = '\0';
-	if (build(b, id, name, &err) == STATUS_OK)
+	status = build(b, id, name, &err);
+	set_problem(b, id, name, status == STATUS_OK ? NULL : err.message);
+	if (status == STATUS_OK)
 		return;
 	log_warn("what a change of %s/%s left to build is tried again: %s", id, name,
 		 err.message);
@@ -237,6 +267,7 @@ void builder_free(struct builder *b)
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->mu);
 	map_release(&b->waiting, NULL);
+	map_release(&b->problems, free);
 	free(b);
 }
 

@@ -6,6 +6,7 @@
 #ifndef SERVICES_REPO_BUILDER_H
 #define SERVICES_REPO_BUILDER_H
 
+struct arena;
 struct builder;
 struct catalog;
 
@@ -23,5 +24,9 @@ void builder_free(struct builder *b);
 
 /* There may be something to build in this collection. Any thread. */
 void builder_add(struct builder *b, const char *ns, const char *name);
+
+/* Why the collection is not built for now, in @arena; "": it is, or there is nothing to build. */
+const char *builder_problem(struct builder *b, const char *ns, const char *name,
+			    struct arena *arena);
 
 #endif

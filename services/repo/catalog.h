@@ -86,6 +86,10 @@ enum status catalog_modify(struct catalog *catalog, const struct collection *as_
 			   struct store_modify *modify, uint64_t now_us,
 			   struct error *err) MUST_CHECK;
 
+/* Why what a change left to build is not built for now, in @arena; "": it goes on. */
+const char *catalog_build_problem(struct catalog *catalog, const struct collection *collection,
+				  struct arena *arena);
+
 /* Take what the store of a collection has become; nothing when it is gone. */
 enum status catalog_refresh(struct catalog *catalog, const char *ns, const char *name,
 			    struct error *err) MUST_CHECK;

@@ -62,6 +62,12 @@ enum status catalog_modify(struct catalog *catalog, const struct collection *as_
 	return status;
 }
 
+const char *catalog_build_problem(struct catalog *catalog, const struct collection *c,
+				  struct arena *arena)
+{
+	return builder_problem(catalog->builder, c->ns, c->name, arena);
+}
+
 enum status catalog_refresh(struct catalog *catalog, const char *ns, const char *name,
 			    struct error *err)
 {

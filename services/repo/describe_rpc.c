@@ -37,7 +37,7 @@ static enum status describe_indexes(const struct collection *c,
 	return STATUS_OK;
 }
 
-static void describe_build(const struct store_build_state *state,
+static void describe_build(const struct store_build_state *state, const char *problem,
 			   Collector__DescribeResponse *response, struct arena *arena)
 {
 	Collector__BuildInfo *build = arena_alloc(arena, sizeof(*build));
@@ -46,6 +46,7 @@ static void describe_build(const struct store_build_state *state,
 	build->step = (char *)state->step;
 	build->records_done = state->done;
 	build->records_total = state->total;
+	build->problem = (char *)problem;
 	response->build = build;
 }
 
@@ -98,7 +99,7 @@ static void describe_versions(const struct store_version *versions, size_t count
 	}
 }
 
-static enum status describe_shape(const struct collection *c,
+static enum status describe_shape(struct repo *repo, const struct collection *c,
 				  Collector__DescribeResponse *response, struct arena *arena,
 				  struct error *err)
 {
@@ -122,7 +123,8 @@ static enum status describe_shape(const struct collection *c,
 	describe_vectors(&vectors, response, arena);
 	describe_versions(versions, count, response, arena);
 	if (state.is_building)
-		describe_build(&state, response, arena);
+		describe_build(&state, catalog_build_problem(repo->catalog, c, arena), response,
+			       arena);
 	return STATUS_OK;
 }
 
@@ -155,7 +157,7 @@ static enum status describe(struct repo *repo, const struct collection *c,
 	response->forgotten_sequence = sizes.forgotten_sequence;
 	response->lease_count = sizes.lease_count;
 	status = describe_indexes(c, response, arena, err);
-	return status == STATUS_OK ? describe_shape(c, response, arena, err) : status;
+	return status == STATUS_OK ? describe_shape(repo, c, response, arena, err) : status;
 }
 
 void repo_describe(Collector__CollectionService_Service *service,

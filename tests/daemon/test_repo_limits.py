@@ -262,7 +262,7 @@ def may_mount():
 
 
 @unittest.skipUnless(may_mount(), "needs the right to mount")
-class FullDisk(Limits):
+class SmallDisk(Limits):
     @classmethod
     def setUpClass(cls):
         original = Cluster.start
@@ -277,6 +277,8 @@ class FullDisk(Limits):
         finally:
             Cluster.start = original
 
+
+class FullDisk(SmallDisk):
     def test_a_full_disk_and_room_again(self):
         repo = self.cluster["repo"]
         ballast = "/proc/%d/root%s/repo/ballast" % (repo.process.pid, self.cluster.data)
@@ -325,3 +327,31 @@ class FullDisk(Limits):
         found = self.front.records.Search(cs.SearchRequest(
             collection_name=name, full_text="word", limit=1))
         self.assertGreater(found.total_count, 0)
+
+
+class BuildOnSmallDisk(SmallDisk):
+    def test_what_is_to_be_built_waits_for_room(self):
+        repo = self.cluster["repo"]
+        root = "/proc/%d/root%s/repo" % (repo.process.pid, self.cluster.data)
+        self.front.create_collection("built", ORDER, full_text_disabled=True)
+        for start in range(0, 1500, 500):
+            self.front.records.Batch(cs.BatchRequest(collection_name="built", operations=[
+                cs.RequestOp(create=cs.CreateRequest(id=str(i), item=protos.pack(self.Order(
+                    note="%04d " % i + "n" * 1000)))) for i in range(start, start + 500)]))
+        ballast = os.path.join(root, "ballast-2")
+        room = os.statvfs(root)
+        with open(ballast, "wb") as f:
+            f.write(b"b" * (room.f_bavail * room.f_frsize - MIB // 2))
+        self.front.records.Modify(cs.ModifyRequest(
+            collection_name="built", indexed_fields=["note"]))
+
+        def describe():
+            return self.front.records.Describe(cs.DescribeRequest(collection_name="built"))
+
+        build = eventually(lambda: describe().build.problem and describe().build, "it is told")
+        self.assertIn("full", build.problem)
+        self.assertEqual(build.step, "an index is built")
+        self.assertEqual(self.front.get("built", "7").info.id, "7")
+        os.unlink(ballast)
+        eventually(lambda: not describe().HasField("build"), "it goes on")
+        self.assertEqual([i.state for i in describe().indexes], [cs.INDEX_READY])

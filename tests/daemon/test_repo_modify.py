@@ -313,6 +313,33 @@ class Modifies(CollectorTest):
         self.assertEqual(self.front.get(name, "7").item.value,
                          New(name="n7", color="c1", weight=5).SerializeToString())
 
+    def test_no_change_is_lost_to_another(self):
+        """Two change different things at once, again and again: each finds what it said last."""
+        name = self.collection()
+        problems, lost = [], []
+
+        def change(mask, made, found):
+            try:
+                for i in range(1, 150):
+                    self.modify(name, update_mask=[mask], **{mask: made(i)})
+                    definition = self.describe(name).collection_definition
+                    if found(definition) != made(i):
+                        lost.append((mask, i))
+            except Exception as error:  # not told by a thread
+                problems.append(error)
+
+        changers = [
+            threading.Thread(target=change, args=(
+                "quota", lambda i: collection_pb2.CollectionQuota(max_records=i),
+                lambda d: d.quota)),
+            threading.Thread(target=change, args=(
+                "labels", lambda i: {"i": str(i)}, lambda d: dict(d.metadata.labels)))]
+        for changer in changers:
+            changer.start()
+        for changer in changers:
+            changer.join()
+        self.assertEqual((problems, lost), ([], []))
+
     def test_changes_at_once_are_one_after_the_other(self):
         """None is lost: what the definition says is what there is."""
         name = self.collection()

@@ -416,6 +416,30 @@ START_TEST(what_was_under_way_until_the_end_is_made_ready)
 }
 END_TEST
 
+START_TEST(a_search_is_interrupted)
+{
+	static const float zeros[2];
+	struct query *q = fixture_query();
+	struct strbuf ids = STRBUF_INIT;
+	struct store_reader *reader;
+	struct error err;
+
+	fill();
+	q->vector = zeros;
+	q->vector_len = 2;
+	q->limit = TOP;
+	query_finish(q);
+	ck_assert_int_eq(store_take_reader(f.store, &reader, &err), STATUS_OK);
+	store_interrupt(reader);
+	ck_assert_int_eq(store_query(reader, q, fixture_collect, &ids, &err), STATUS_CANCELLED);
+	ck_assert_uint_eq(ids.len, 0);
+	store_give_reader(f.store, reader);
+	strbuf_release(&ids);
+	/* The next who is given the reader is not. */
+	check();
+}
+END_TEST
+
 /* Who looked before a change must not build after it. */
 START_TEST(who_knows_less_builds_nothing)
 {
@@ -442,5 +466,6 @@ int main(void)
 			 (const TTest *const[]){the_old_ones_serve_until_the_new_are_whole,
 						there_and_back_and_none,
 						what_was_under_way_until_the_end_is_made_ready,
-						who_knows_less_builds_nothing, NULL});
+						who_knows_less_builds_nothing,
+						a_search_is_interrupted, NULL});
 }

@@ -69,6 +69,61 @@ START_TEST(an_old_database_is_brought_forward)
 }
 END_TEST
 
+/*
+ * Form 5 knew one set of vectors: while they were collected there were none to search by.
+ * What it had begun goes on.
+ */
+static const char in_the_middle_of_form_5[] =
+	"DELETE FROM meta WHERE key GLOB 'next_vector*' OR key GLOB 'old_vector*'"
+	" OR key = 'vector_set';"
+	"UPDATE meta SET value = 3 WHERE key = 'vector_dimensions';"
+	"UPDATE meta SET value = 2 WHERE key = 'vector_metric';"
+	"UPDATE meta SET value = 4 WHERE key = 'vector_generation';"
+	"UPDATE meta SET value = 7 WHERE key = 'vector_count';"
+	"PRAGMA user_version = 5;";
+
+static struct store_vector_state open_vectors(const char *sql)
+{
+	struct store_vector_state state;
+	struct store_reader *reader;
+	struct error err;
+
+	store_close(f.store);
+	f.store = NULL;
+	run_sql(sql);
+	ck_assert_int_eq(store_open(f.directory, &f.store, &err), STATUS_OK);
+	ck_assert_int_eq(store_take_reader(f.store, &reader, &err), STATUS_OK);
+	ck_assert_int_eq(store_vector_state(reader, &f.arena, &state, &err), STATUS_OK);
+	store_give_reader(f.store, reader);
+	return state;
+}
+
+START_TEST(vectors_of_form_5)
+{
+	AUTO_FREE char *building = xasprintf("%s INSERT INTO builds VALUES (1, 6, '', 0, 9)",
+					     in_the_middle_of_form_5);
+	struct store_vector_state state = open_vectors(in_the_middle_of_form_5);
+	struct store_definition stored;
+	struct error err;
+
+	ck_assert(!state.has_next);
+	ck_assert_uint_eq(state.now.dimensions, 3);
+	ck_assert_int_eq(state.now_count, 7);
+	state = open_vectors(building);
+	ck_assert(state.has_next);
+	ck_assert_uint_eq(state.now.dimensions, 0);
+	ck_assert_int_eq(state.now_count, 0);
+	ck_assert_uint_eq(state.next.dimensions, 3);
+	ck_assert_int_eq(state.next.metric, VECTOR_DOT);
+	ck_assert_int_eq(state.next_count, 7);
+	ck_assert_int_eq(store_load(f.store, &f.arena, &stored, &err), STATUS_OK);
+	ck_assert_int_eq(stored.vector_generation, 4);
+	ck_assert_uint_eq(stored.vectors.dimensions, 3);
+	ck_assert_int_eq(stored.old_generation, 3);
+	ck_assert_uint_eq(stored.old_vectors.dimensions, 0);
+}
+END_TEST
+
 START_TEST(a_newer_database_is_refused)
 {
 	struct error err;
@@ -84,5 +139,6 @@ int main(void)
 {
 	return suite_run("repo/schema", setup, fixture_close,
 			 (const TTest *const[]){an_old_database_is_brought_forward,
-						a_newer_database_is_refused, NULL});
+						vectors_of_form_5, a_newer_database_is_refused,
+						NULL});
 }
