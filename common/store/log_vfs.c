@@ -85,7 +85,11 @@ static void drop(struct log_file *f)
 	f->size = 0;
 }
 
-/* What cannot be written is gone: its transaction is rolled back for the error. */
+/*
+ * What cannot be written stays, to be tried again before anything follows: it may be a read
+ * that finds out, for which SQLite does not always roll back. After a rollback it is
+ * nobody's, and harmless: what comes next goes to the same place.
+ */
 static int flush(sqlite3_file *file)
 {
 	struct log_file *f = (struct log_file *)file;
@@ -94,7 +98,8 @@ static int flush(sqlite3_file *file)
 	if (f->size)
 		code = real(file)->pMethods->xWrite(real(file), f->buffer->bytes, (int)f->size,
 						    f->offset);
-	drop(f);
+	if (code == SQLITE_OK)
+		drop(f);
 	return code;
 }
 
@@ -125,6 +130,8 @@ static int log_write(sqlite3_file *file, const void *data, int size, sqlite3_int
 
 	if (!f->joins)
 		return real(file)->pMethods->xWrite(real(file), data, size, offset);
+	if (!offset)
+		drop(f); /* the log begins anew, there is nothing in it */
 	if (!f->buffer || !fits(f, size, offset)) {
 		int code = flush(file);
 

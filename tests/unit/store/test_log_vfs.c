@@ -211,6 +211,31 @@ START_TEST(a_sync_that_fails_fails_the_commit)
 }
 END_TEST
 
+/*
+ * Frames that a transaction left in the log early are written when it reads there. If that
+ * fails, a full disk undoes the statement alone, and the others are committed with all frames.
+ */
+START_TEST(what_a_read_could_not_write_is_written_later)
+{
+	struct error err;
+
+	run("PRAGMA cache_size = 10;" ADD_PAGES(10));
+	run("BEGIN;" ADD_PAGES(201));
+	fail_write = SQLITE_FULL;
+	/* With a journal of its own, as two rows may come to have one number. */
+	ck_assert_int_eq(database_exec(db, "UPDATE t SET n = n + 1000 WHERE n < 150", &err),
+			 STATUS_RESOURCE_EXHAUSTED);
+	fail_write = 0;
+	ck_assert_int_eq(sqlite3_get_autocommit(database_sqlite(db)), 0);
+	run(ADD_PAGES(50) "COMMIT");
+	ck_assert_int_eq(rows_for_others(), 261);
+	ck_assert_int_eq(number(database_sqlite(db), "SELECT count(*) FROM t WHERE n > 261"),
+			 0);
+	database_checkpoint(db);
+	ck_assert_int_eq(rows_for_others(), 261);
+}
+END_TEST
+
 START_TEST(a_log_begins_again_and_is_found_after_a_crash)
 {
 	struct error err;
@@ -252,6 +277,7 @@ int main(void)
 		(const TTest *const[]){
 			a_commit_is_written_at_once, what_is_not_committed_yet_is_read_again,
 			a_write_that_fails_fails_the_commit, a_sync_that_fails_fails_the_commit,
+			what_a_read_could_not_write_is_written_later,
 			a_log_begins_again_and_is_found_after_a_crash,
 			on_a_disk_that_is_not_safe_nothing_is_joined, NULL});
 }
