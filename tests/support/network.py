@@ -8,10 +8,11 @@ and is gone with this process and its children, however they end.
 import ctypes
 import os
 import subprocess
+import tempfile
 import threading
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 PREFIX = "10.81.0."
 HERE = PREFIX + "1"  # of this process, on the bridge
@@ -71,6 +72,42 @@ def enter():
     probe = Machine("probe", 250)
     probe.lose(10)
     run("ip", "netns", "delete", probe.name)
+
+
+class Hosts:
+    """This process's own names and loopback, before its first thread as above.
+
+    Names are those of a file over /etc/hosts, in which point() says what they mean; of
+    addresses there is loopback, and what add_address() puts there.
+    """
+
+    def __init__(self):
+        assert threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1
+        os.environ["PATH"] += os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
+        _unshare()
+        _libc("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        run("ip", "link", "set", "lo", "up")
+        self._file = tempfile.NamedTemporaryFile("w", prefix="collector-hosts-")
+        self._names = {"localhost": ["127.0.0.1"]}
+        self._write()
+        _libc("mount", self._file.name.encode(), b"/etc/hosts", None, MS_BIND, None)
+
+    def point(self, name, *addresses):
+        """From now on it means these addresses."""
+        self._names[name] = addresses
+        self._write()
+
+    def _write(self):
+        text = "".join("%s %s\n" % (address, name) for name, addresses in self._names.items()
+                       for address in addresses)
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(text)
+        self._file.flush()
+
+    @staticmethod
+    def add_address(address):
+        run("ip", "address", "add", address + "/32", "dev", "lo")
 
 
 class Machine:
