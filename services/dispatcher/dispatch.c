@@ -427,6 +427,10 @@ static void typed_answered(void *arg, enum status status, const struct error *er
 					 .message = status == STATUS_OK ? "" : err->message};
 	struct error nobody;
 
+	if (status == STATUS_UNIMPLEMENTED && how->not_processed && !a->x->local_only) {
+		try_next(a, NULL); /* there is no such collection here */
+		return;
+	}
 	if (status != STATUS_OK && how->not_processed) {
 		nobody = *err;
 		if (status == STATUS_UNIMPLEMENTED)

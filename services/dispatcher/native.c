@@ -41,6 +41,8 @@ struct native_call {
 	struct peer *peer;
 	uint64_t started_us;
 	struct candidates who;
+	struct typed_collection collection; /* if it is a call of one */
+	bool is_typed;
 	const char *target_id; /* who was called last; "": nobody */
 	bool is_forwarded;     /* to somebody, who failed or may */
 	bool reached;          /* those that are only heard of were tried */
@@ -319,6 +321,11 @@ static void nobody_serves(struct native_call *n)
 	}
 }
 
+static void serve_collection(struct native_call *n)
+{
+	typed_serve(n->d->typed, n->call, &n->collection, n->method);
+}
+
 /* Dials, if need be. */
 static void reach(void *arg)
 {
@@ -333,8 +340,31 @@ static void reach(void *arg)
 		forward_to_peer(n);
 	else if (*n->target)
 		fail(n, STATUS_NOT_FOUND, "the target collector is not known here");
+	else if (n->is_typed)
+		serve_collection(n); /* who says that there is none */
 	else
 		nobody_serves(n);
+}
+
+static void forward_or_reach(struct native_call *n)
+{
+	if (n->peer)
+		forward_to_peer(n);
+	else if (!mesh_submit(n->d->mesh, reach, n))
+		fail(n, STATUS_RESOURCE_EXHAUSTED, "too many collectors are dialled");
+}
+
+/* As methods with handlers: here if it is here, else by a peer that serves the namespace. */
+static void look_for_collection(void *arg)
+{
+	struct native_call *n = arg;
+
+	if (!typed_is_absent(n->d->typed, &n->collection, n->call)) {
+		serve_collection(n);
+		return;
+	}
+	n->peer = candidates_take_peer(&n->who, n->call);
+	forward_or_reach(n);
 }
 
 static void look_into(void *arg)
@@ -355,10 +385,7 @@ static void look_into(void *arg)
 		}
 		n->peer = candidates_take_peer(&n->who, n->call);
 	}
-	if (n->peer)
-		forward_to_peer(n);
-	else if (!mesh_submit(n->d->mesh, reach, n))
-		fail(n, STATUS_RESOURCE_EXHAUSTED, "too many collectors are dialled");
+	forward_or_reach(n);
 }
 
 /* ------------------------------------------------ one candidate after the other */
@@ -493,6 +520,21 @@ static struct native_call *read_call(struct dispatcher *d, struct rpc_call *call
 	return n;
 }
 
+/* The namespace is the collection's; what contradicts it is refused where it is served. */
+static void route_typed(struct native_call *n)
+{
+	const char *said = rpc_metadata(n->call, DISPATCH_NAMESPACE_HEADER);
+	const bool is_contradicted = said && *said && strcmp(said, n->collection.ns) != 0;
+
+	n->is_typed = true;
+	n->ns = n->who.ns = n->collection.ns;
+	if (is_contradicted || *n->target || !strcmp(n->ns, NAMES_SYSTEM_NAMESPACE) ||
+	    typed_is_known(n->d->typed, &n->collection))
+		serve_collection(n);
+	else
+		submit(n, look_for_collection);
+}
+
 static void route(void *arg, struct rpc_call *call)
 {
 	struct native *native = arg;
@@ -500,7 +542,6 @@ static void route(void *arg, struct rpc_call *call)
 	const char *service = rpc_method_path(call) + 1, *slash = strrchr(service, '/');
 	size_t len = slash ? (size_t)(slash - service) : 0;
 	struct rpc_channel *owner = front_channel(d->front, service, len);
-	struct typed_collection collection;
 	struct native_call *n;
 	struct error err;
 
@@ -518,8 +559,8 @@ static void route(void *arg, struct rpc_call *call)
 		rpc_fail_error(call, &err);
 		return;
 	}
-	if (!is_elsewhere(n) && typed_collection_of(n->service, &collection))
-		typed_serve(d->typed, call, &collection, n->method);
+	if (!is_elsewhere(n) && typed_collection_of(n->service, &n->collection))
+		route_typed(n);
 	else if (!is_elsewhere(n) && take_handler(n))
 		forward_to_handler(n);
 	else

@@ -1,6 +1,7 @@
 #include "services/dispatcher/typed.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,49 @@ static const char *recall(struct typed *t, const char *key, struct arena *arena)
 	return message;
 }
 
+static const char *key_of(const struct typed_collection *of, struct arena *arena)
+{
+	return arena_printf(arena, "%s/%s", of->ns, of->name);
+}
+
+bool typed_is_known(struct typed *t, const struct typed_collection *of)
+{
+	char key[sizeof(of->ns) + sizeof(of->name)];
+	const struct known *k;
+	bool is;
+
+	snprintf(key, sizeof(key), "%s/%s", of->ns, of->name);
+	pthread_mutex_lock(&t->mu);
+	k = map_get(&t->types, key);
+	is = k && clock_monotonic_ns() - k->asked_ns < fresh_ns;
+	pthread_mutex_unlock(&t->mu);
+	return is;
+}
+
+/* Ask the repo, and remember what it says. */
+static enum status ask_type(struct typed *t, const struct typed_collection *of, void *call,
+			    const char **ret_message, struct error *err)
+{
+	struct rpc_options options = {.parent = call};
+	const char *key = key_of(of, rpc_arena(call));
+	enum status status = repo_client_collection_type(t->repo, of->ns, of->name, &options,
+							 rpc_arena(call), ret_message, err);
+
+	if (status == STATUS_OK)
+		remember(t, key, *ret_message);
+	else
+		forget(t, key);
+	return status;
+}
+
+bool typed_is_absent(struct typed *t, const struct typed_collection *of, struct rpc_call *call)
+{
+	const char *ignored;
+	struct error why;
+
+	return ask_type(t, of, call, &ignored, &why) == STATUS_NOT_FOUND;
+}
+
 /* -------------------------------------------------------------------- calls */
 
 /* A call under way, in its inbound call's arena. */
@@ -102,7 +146,6 @@ struct typed_call {
 	void *call;
 	const struct typed_request *request;
 	const struct typed_method *method;
-	const char *key;     /* of the collection's type */
 	const char *message; /* its type */
 	bool asked;          /* the repo, for this call */
 	typed_done *done;
@@ -158,18 +201,14 @@ static void find_type(void *arg)
 {
 	struct typed_call *c = arg;
 	const struct typed_collection *of = &c->request->collection;
-	struct rpc_options options = {.parent = c->call};
 	struct error err;
-	enum status status = repo_client_collection_type(c->t->repo, of->ns, of->name, &options,
-							 rpc_arena(c->call), &c->message, &err);
+	enum status status = ask_type(c->t, of, c->call, &c->message, &err);
 
 	c->asked = true;
 	if (status == STATUS_OK) {
-		remember(c->t, c->key, c->message);
 		call_repo(c);
 		return;
 	}
-	forget(c->t, c->key);
 	if (status == STATUS_NOT_FOUND)
 		error_set(&err, STATUS_UNIMPLEMENTED,
 			  "there is no collection %s in namespace %s", of->name, of->ns);
@@ -187,12 +226,10 @@ static struct typed_call *new_call(struct typed *t, const struct typed_request *
 		.call = call,
 		.request = request,
 		.method = typed_collection_method(t->forms, request->method),
-		.key = arena_printf(arena, "%s/%s", request->collection.ns,
-				    request->collection.name),
 		.done = done,
 		.arg = arg,
 	};
-	c->message = recall(t, c->key, arena);
+	c->message = recall(t, key_of(&request->collection, arena), arena);
 	return c;
 }
 

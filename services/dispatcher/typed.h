@@ -34,6 +34,13 @@ void typed_free(struct typed *t);
 void typed_serve(struct typed *t, struct rpc_call *call,
 		 const struct typed_collection *collection, const char *method);
 
+/* Was the repo just asked, and has the collection? Does not wait. */
+bool typed_is_known(struct typed *t, const struct typed_collection *collection);
+
+/* Does the repo say that there is no such collection? Asks it, for @call. */
+bool typed_is_absent(struct typed *t, const struct typed_collection *collection,
+		     struct rpc_call *call);
+
 /* The names of a typed method's messages, in @arena. False: there is no such method. */
 bool typed_message_names(struct typed *t, const char *service, const char *method,
 			 struct arena *arena, const char **ret_request,
