@@ -164,6 +164,16 @@ START_TEST(old_ones_are_forgotten)
 		(void)snprintf(id, sizeof(id), "%d", i);
 		ck_assert_int_eq(run(&b), STATUS_OK);
 	}
+	struct store_batch young = {
+		.writes = record("a", "2"), .request_id = "180", .fingerprint = 2};
+	ck_assert_int_eq(run(&young), STATUS_INVALID_ARGUMENT);
+	/* Changes are kept for a week; of the older ones some go with each group. */
+	struct store_sizes sizes;
+	struct error err;
+	ck_assert_int_eq(store_measure(f.store, &sizes, &err), STATUS_OK);
+	ck_assert_int_eq(sizes.last_sequence, 200);
+	ck_assert_int_ge(sizes.forgotten_sequence, 16);
+	ck_assert_int_le(sizes.forgotten_sequence, 32);
 	struct store_batch old = {
 		.writes = record("a", "2"), .request_id = "50", .fingerprint = 2};
 	ck_assert_int_eq(run(&old), STATUS_OK);
