@@ -101,13 +101,16 @@ static bool has_enough(const struct writer_queue *q)
 }
 
 /*
- * How many of those @under_way make a group, after one that took @took_ns. If that was mostly
- * the disk's sync: all, which cost one together. Else half of them: while these are written, the
- * others are answered, sent again and prepared.
+ * How many of those @under_way make a group, after one of @writes. Half of them: while these are
+ * written, the others are answered, sent again and prepared. But a sync more must be worth
+ * that: it is not where it takes longer than calls do, about as long as their writing.
  */
-static size_t worth_writing(size_t under_way, uint64_t took_ns, uint64_t sync_ns)
+static size_t worth_writing(size_t under_way, size_t writes, uint64_t took_ns, uint64_t sync_ns)
 {
-	return 2 * sync_ns >= took_ns ? under_way : (under_way + 1) / 2;
+	const uint64_t rest_ns = took_ns > sync_ns ? took_ns - sync_ns : 0;
+	const bool is_slow = !writes || sync_ns > rest_ns / writes * under_way;
+
+	return is_slow ? under_way : (under_way + 1) / 2;
 }
 
 /* A group of @writes, which began at @begin_ns, is on disk and about to be answered. */
@@ -119,7 +122,8 @@ static void give_back(struct writer_thread *t, struct writer_queue *q, size_t wr
 	const uint64_t took_ns = now_ns - begin_ns;
 
 	pthread_mutex_lock(&t->mu);
-	q->expected = worth_writing(writes + q->count, took_ns, store_sync_ns(q->store));
+	q->expected =
+		worth_writing(writes + q->count, writes, took_ns, store_sync_ns(q->store));
 	q->gather_until_ns = now_ns + (took_ns < max_ns ? took_ns : max_ns);
 	q->is_busy = false;
 	if (q->is_lent) {

@@ -5,10 +5,10 @@
  *
  * Who was just answered often writes again at once. So after a group its
  * thread, if it has nothing else to do, waits for some of those, at most as long as the group
- * took (WRITER_GATHER_...). A sync costs the same for one write as for many: where it is most of
- * what a group takes, as many are waited for as were under way before. Elsewhere half of them
- * are enough, so that two groups are under way in turn: one is written while the other's calls
- * are answered and come again.
+ * took (WRITER_GATHER_...). Half of as many as were under way before are enough, so that two
+ * groups are under way in turn: one is written while the other's calls are answered and come
+ * again. Where the sync takes longer than that, all are waited for: it costs the same for one
+ * write as for many.
  *
  * Any thread may submit. A batch's done() runs on the writer's thread.
  */
