@@ -5,6 +5,7 @@ is also the one whose load is watched for memory. BENCH_SECONDS is one measureme
 BENCH_ROUNDS how often each is repeated, in turn. See README.md beside this.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import run  # noqa: E402
 from run import Bars, RawSqlite, Server, Table, load  # noqa: E402
 from collector_testing import (  # noqa: E402
-    Client, Cluster, collection_server_pb2 as cs, protos)
+    Client, Cluster, collection_repo_pb2, collection_server_pb2 as cs, common_pb2, protos)
 
 SIZES = [int(n) for n in os.environ.get("BENCH_SIZES", "1000,100000,1000000").split(",")]
 SERVICE = "/collector.CollectionService/"
@@ -39,6 +40,7 @@ class Bench:
         self.client, self.cluster, self.echo, self.row = client, cluster, echo, row
         self.address = cluster.address("repo")
         self.bars = Bars()
+        self.made = 0  # collections that were filled by measuring
 
     def collection(self, name, indexes, full_text):
         self.client.create_collection(
@@ -54,14 +56,36 @@ class Bench:
     def load(self, method, request, in_flight):
         return load(self.address, SERVICE + method, request.SerializeToString(), in_flight)
 
+    @contextlib.contextmanager
+    def fresh(self, indexes, full_text):
+        """A collection of one record, and the request that makes more of them."""
+        self.made += 1
+        name = "create-%d" % self.made
+        self.collection(name, indexes, full_text)
+        request = cs.CreateRequest(
+            collection_name=name, item=protos.pack(self.item(1, name="row " + run.VARIES)))
+        self.client.records.Create(request)
+        try:
+            yield request
+        finally:
+            self.client.repo.DeleteCollection(collection_repo_pb2.DeleteCollectionRequest(
+                collection=common_pb2.NamespacedName(name=name)))
+
+    def create_in_fresh(self, indexes, full_text, in_flight):
+        with self.fresh(indexes, full_text) as request:
+            return self.load("Create", request, in_flight)
+
+    def batch_in_fresh(self, indexes, full_text):
+        with self.fresh(indexes, full_text) as request:
+            return self.load("Batch", cs.BatchRequest(
+                collection_name=request.collection_name,
+                operations=[cs.RequestOp(create=cs.CreateRequest(
+                    item=protos.pack(self.item(1))))] * 100), 1)
+
     def create(self):
         for indexes, full_text in ((0, False), (3, False), (3, True)):
-            name = "create-%d-%d" % (indexes, full_text)
-            self.collection(name, indexes, full_text)
-            request = cs.CreateRequest(
-                collection_name=name, item=protos.pack(self.item(1, name="row " + run.VARIES)))
-            self.client.records.Create(request)
-            raw = RawSqlite(self.cluster, name)
+            with self.fresh(indexes, full_text) as request:
+                raw = RawSqlite(self.cluster, request.collection_name)
             table = Table("Create of 1 KB, %d indexes%s" % (
                 indexes, ", full text" if full_text else ""))
             table.add("raw SQLite, transactions of 64",
@@ -70,11 +94,10 @@ class Bench:
                       lambda r=raw: r.measure("create", 1))
             for in_flight in (1, 16, 64, 256):
                 table.add("Create, %d in flight" % in_flight,
-                          lambda r=request, n=in_flight: self.load("Create", r, n))
-            batch = cs.BatchRequest(collection_name=name, operations=[
-                cs.RequestOp(create=cs.CreateRequest(item=protos.pack(self.item(1))))] * 100)
+                          lambda i=indexes, t=full_text, n=in_flight:
+                          self.create_in_fresh(i, t, n))
             table.add("Batch of 100, 1 in flight (batches)",
-                      lambda r=batch: self.load("Batch", r, 1))
+                      lambda i=indexes, t=full_text: self.batch_in_fresh(i, t))
             table.run()
             raw.close()
             if indexes == 3 and not full_text:
