@@ -214,6 +214,7 @@ RPC_SRC := \
 	common/rpc/method_api.c \
 	common/rpc/outbound.c \
 	common/rpc/outbox.c \
+	common/rpc/patience.c \
 	common/rpc/payload.c \
 	common/rpc/pool.c \
 	common/rpc/post.c \
@@ -482,6 +483,7 @@ UNIT_TESTS := \
 	tests/unit/rpc/test_core.c \
 	tests/unit/rpc/test_due.c \
 	tests/unit/rpc/test_inflate.c \
+	tests/unit/rpc/test_patience.c \
 	tests/unit/rpc/test_pool.c \
 	tests/unit/rpc/test_post.c \
 	tests/unit/rpc/test_proxy.c \

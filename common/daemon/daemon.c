@@ -236,6 +236,7 @@ static void make_server(struct daemon *d)
 	const char *name = daemon_name_text(d->spec->name);
 	struct rpc_server_options options = {
 		.name = name,
+		.patience_us = d->spec->patience_us,
 		.pool_threads = (unsigned)c->pool_threads,
 		.pool_queue = (unsigned)c->pool_queue,
 		.max_message_bytes = (size_t)c->max_message_bytes,

@@ -53,8 +53,9 @@ struct daemon_spec {
 	enum daemon_name name;
 	const char *summary; /* one line for --help */
 	const struct daemon_option
-		*options;   /* its own, beside the common ones; ends with a NULL name */
-	size_t config_size; /* of the struct that the offsets point into */
+		*options;     /* its own, beside the common ones; ends with a NULL name */
+	size_t config_size;   /* of the struct that the offsets point into */
+	unsigned patience_us; /* of its server's loops: see rpc_server_options */
 	const struct rpc_fallback *(*fallback)(void *state); /* may be NULL */
 	/*
 	 * Before serving: open files, make the state, rpc_server_add() its services.

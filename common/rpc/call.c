@@ -50,6 +50,7 @@ static struct rpc_call *call_alloc(struct rpc_method *method, struct rpc_server_
 static void call_free(struct rpc_call *c)
 {
 	struct rpc_server *server = c->method->server;
+	struct rpc_loop *loop = c->home->loop;
 	bool came_in = c->core != NULL;
 
 	if (came_in) {
@@ -78,6 +79,7 @@ static void call_free(struct rpc_call *c)
 	if (!came_in)
 		return;
 	(void)rpc_stats_add_live(server->stats, -1);
+	rpc_loop_add_calls(loop, -1);
 	if (atomic_fetch_sub(&server->live_objects, 1) == 1) {
 		pthread_mutex_lock(&server->mutex);
 		pthread_cond_broadcast(&server->changed);
@@ -306,6 +308,7 @@ static void call_new(struct grpc_completion_queue_functor *tag, int ok)
 		return;
 	}
 	atomic_fetch_add(&server->live_objects, 1);
+	rpc_loop_add_calls(c->home->loop, 1);
 	rpc_call_accept(c->method, c->home);
 	c->start_ns = clock_monotonic_ns();
 	c->deadline_ns = deadline_of(c, &undated);

@@ -23,8 +23,8 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
 		client->options.max_unpacked_bytes = DEFAULT_UNPACKED_BYTES;
 	pthread_mutex_init(&client->mutex, NULL);
 	pthread_cond_init(&client->no_lookups, NULL);
-	client->loop =
-		options->server ? rpc_loop_ref(options->server->loops[0].loop) : rpc_loop_new();
+	client->loop = options->server ? rpc_loop_ref(options->server->loops[0].loop)
+				       : rpc_loop_new(0);
 	return client;
 }
 

@@ -2,26 +2,32 @@
 
 #include <grpc/support/time.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/rpc/patience.h"
 #include "common/rpc/wait.h"
 
 enum {
 	TICK_MS = 1000,
+	FEW_CALLS = 4, /* more keep a loop busy: to look then takes from who is to send */
 	EVENTS_PER_CLOCK = 256, /* a queue that is never empty must tick too */
 };
 
 struct rpc_loop {
 	atomic_uint refs;
+	atomic_int calls; /* that are being served on it */
 	grpc_completion_queue *queue;
 	pthread_t thread;
-	pthread_mutex_t mutex; /* held while it ticks; guards what follows */
+	struct patience patience; /* the thread's own */
+	pthread_mutex_t mutex;    /* held while it ticks; guards what follows */
 	void (*tick)(void *arg);
 	void *arg;
 };
@@ -47,6 +53,53 @@ static void run_tick(struct rpc_loop *loop)
 	pthread_mutex_unlock(&loop->mutex);
 }
 
+static grpc_event look_once(struct rpc_loop *loop)
+{
+	return grpc_completion_queue_next(loop->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
+}
+
+/* Whoever wants the processor gets it meanwhile. */
+static grpc_event look(struct rpc_loop *loop)
+{
+	grpc_event event = look_once(loop);
+	uint64_t began_ns, took_ns = 0;
+
+	if (event.type != GRPC_QUEUE_TIMEOUT)
+		return event;
+	began_ns = clock_monotonic_ns();
+	while (event.type == GRPC_QUEUE_TIMEOUT && took_ns < loop->patience.look_ns) {
+		(void)sched_yield();
+		event = look_once(loop);
+		took_ns = clock_monotonic_ns() - began_ns;
+	}
+	patience_looked(&loop->patience, event.type != GRPC_QUEUE_TIMEOUT, took_ns);
+	return event;
+}
+
+static bool is_busy(struct rpc_loop *loop)
+{
+	return atomic_load_explicit(&loop->calls, memory_order_relaxed) > FEW_CALLS;
+}
+
+static grpc_event next_event(struct rpc_loop *loop, gpr_timespec until)
+{
+	grpc_event event = {.type = GRPC_QUEUE_TIMEOUT};
+	uint64_t began_ns;
+
+	if (!loop->patience.look_ns || is_busy(loop)) {
+		patience_lose(&loop->patience);
+		return grpc_completion_queue_next(loop->queue, until, NULL);
+	}
+	if (patience_has(&loop->patience))
+		event = look(loop);
+	if (event.type != GRPC_QUEUE_TIMEOUT)
+		return event;
+	began_ns = clock_monotonic_ns();
+	event = grpc_completion_queue_next(loop->queue, until, NULL);
+	patience_waited(&loop->patience, clock_monotonic_ns() - began_ns);
+	return event;
+}
+
 static void *loop_run(void *arg)
 {
 	struct rpc_loop *loop = arg;
@@ -55,7 +108,7 @@ static void *loop_run(void *arg)
 
 	on_loop = true;
 	for (;;) {
-		grpc_event event = grpc_completion_queue_next(loop->queue, next_tick, NULL);
+		grpc_event event = next_event(loop, next_tick);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		if (event.type == GRPC_OP_COMPLETE) {
@@ -70,13 +123,16 @@ static void *loop_run(void *arg)
 	}
 }
 
-struct rpc_loop *rpc_loop_new(void)
+struct rpc_loop *rpc_loop_new(unsigned patience_us)
 {
 	struct rpc_loop *loop = xcalloc(1, sizeof(*loop));
 	sigset_t all, old;
 
 	loop->queue = grpc_completion_queue_create_for_next(NULL);
 	atomic_init(&loop->refs, 1);
+	atomic_init(&loop->calls, 0);
+	patience_init(&loop->patience,
+		      sysconf(_SC_NPROCESSORS_ONLN) > 1 ? patience_us * UINT64_C(1000) : 0);
 	pthread_mutex_init(&loop->mutex, NULL);
 	/* Signals belong to the daemon's event thread. */
 	sigfillset(&all);
@@ -96,6 +152,11 @@ struct rpc_loop *rpc_loop_ref(struct rpc_loop *loop)
 grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop)
 {
 	return loop->queue;
+}
+
+void rpc_loop_add_calls(struct rpc_loop *loop, int count)
+{
+	atomic_fetch_add_explicit(&loop->calls, count, memory_order_relaxed);
 }
 
 void rpc_loop_set_tick(struct rpc_loop *loop, void (*tick)(void *arg), void *arg)

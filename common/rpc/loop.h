@@ -29,10 +29,17 @@ struct rpc_loop;
  * thread of a process poll at a time and hands that role to another whenever it
  * has found something: with one loop there is nobody to hand it to, and so no
  * switch of threads for each packet that comes in.
+ *
+ * @patience_us: while few calls are served and events follow each other that closely, it is
+ * so long that the loop looks for the next before it sleeps (patience.h). 0, or one
+ * processor: it does not.
  */
-struct rpc_loop *rpc_loop_new(void);
+struct rpc_loop *rpc_loop_new(unsigned patience_us);
 struct rpc_loop *rpc_loop_ref(struct rpc_loop *loop);
 grpc_completion_queue *rpc_loop_queue(struct rpc_loop *loop);
+
+/* So many calls more, or fewer, are served on it. */
+void rpc_loop_add_calls(struct rpc_loop *loop, int count);
 
 /* @tick runs on the loop's thread about once a second. NULL: no more, once this returns. */
 void rpc_loop_set_tick(struct rpc_loop *loop, void (*tick)(void *arg), void *arg);

@@ -134,7 +134,7 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 		l->server = s;
 		pthread_mutex_init(&l->mutex, NULL);
 		rpc_posted_init(l);
-		l->loop = rpc_loop_new();
+		l->loop = rpc_loop_new(s->options.patience_us);
 		rpc_loop_set_tick(l->loop, tick, l);
 		grpc_server_register_completion_queue(s->core, rpc_loop_queue(l->loop), NULL);
 	}

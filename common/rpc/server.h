@@ -30,6 +30,7 @@ struct rpc_reflection_source;
 struct rpc_server_options {
 	const char *name;          /* the daemon's, for ErrorInfo.domain and logs; borrowed */
 	unsigned loops;            /* completion queues; 0: max(1, cores / 2) */
+	unsigned patience_us;      /* see rpc_loop_new(); 0: none */
 	unsigned pool_threads;     /* 0: 4 */
 	unsigned pool_queue;       /* calls waiting for a pool thread; 0: 1024 */
 	size_t max_message_bytes;  /* inbound, each message; 0: 16 MiB */
