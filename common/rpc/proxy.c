@@ -182,7 +182,7 @@ static void drop_upstream(struct relay *r)
 	grpc_metadata_array_destroy(&r->trailers);
 	outbox_release(&r->out);
 	rpc_headers_release(&r->request_headers);
-	r->started = r->dirty = r->again = r->waited = false;
+	r->started = r->is_cut = r->dirty = r->again = r->waited = false;
 	r->up_reading = r->up_eof = r->up_done = r->up_headers = false;
 	r->rounds = 0;
 }

@@ -103,9 +103,11 @@ static void read_up(struct relay *r)
 	launch(r, &op, 1, &r->on_message);
 }
 
+/* Only for an upstream that takes it: what one that has failed did not get is held, and has room. */
 static void read_down(struct relay *r)
 {
-	if (r->down_reading || r->down_eof || r->out.queued >= WINDOW)
+	if (r->stage != FORWARDING || r->is_cut || r->down_reading || r->down_eof ||
+	    r->out.queued >= WINDOW)
 		return;
 	r->down_reading = true;
 	rpc_call_read(r->down);
@@ -127,7 +129,7 @@ static void receive_headers_and_status(struct relay *r)
 static void flush_up(struct relay *r)
 {
 	grpc_op ops[OUTBOX_MAX_OPS];
-	size_t count = r->up ? outbox_take(&r->out, ops) : 0;
+	size_t count = r->stage == FORWARDING && !r->is_cut ? outbox_take(&r->out, ops) : 0;
 
 	if (!count)
 		return;
@@ -301,7 +303,9 @@ void relay_sent(struct grpc_completion_queue_functor *tag, int ok)
 
 	pthread_mutex_lock(&r->mutex);
 	outbox_sent(&r->out);
-	if (ok) /* of a failure the status will tell */
+	if (!ok) /* why, the status will tell */
+		r->is_cut = true;
+	else if (r->stage == FORWARDING) /* else it is held for the next one */
 		held_sent(&r->held);
 	flush_up(r);
 	read_down(r);

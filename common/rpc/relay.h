@@ -46,6 +46,7 @@ struct relay {
 	struct outbox out; /* client -> upstream */
 	struct rpc_headers request_headers, response_headers, response_trailers;
 	bool started, settled; /* sent our headers; headers crossed both ways */
+	bool is_cut;           /* the upstream did not take what was sent */
 	bool dirty, again;
 	unsigned rounds;
 	bool down_reading, down_eof, up_reading, up_eof, up_done;

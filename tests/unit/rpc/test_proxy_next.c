@@ -188,11 +188,16 @@ static struct stream *open_reading(const char *reads)
 	return stream_open(hop.port, BARE("Up"), STREAM_TEST_TIMEOUT_MS, metadata);
 }
 
-static void say(struct stream *s, size_t size)
+static bool try_to_say(struct stream *s, size_t size)
 {
 	AUTO_FREE uint8_t *zeros = xcalloc(1, size + 1);
 
-	ck_assert(stream_send(s, bytes_of(zeros, size)));
+	return stream_send(s, bytes_of(zeros, size));
+}
+
+static void say(struct stream *s, size_t size)
+{
+	ck_assert(try_to_say(s, size));
 }
 
 static void check_answer(struct stream *s, const char *expected)
@@ -314,6 +319,51 @@ START_TEST(as_much_as_is_held)
 	stream_half_close(s);
 	check_answer(s, "2 65536");
 	stream_free(s);
+}
+END_TEST
+
+static void begin_anew(void)
+{
+	choice.count = choice.taken = choice.asked = choice.ended = 0;
+}
+
+enum { MANY = 8 };
+
+/* MANY messages, on their way to a server that declines after @reads. */
+static void check_all_or_nothing(const char *reads, size_t size)
+{
+	AUTO_STRBUF reply = STRBUF_INIT;
+	char all[64];
+	struct stream *s;
+
+	begin_anew();
+	add_backend(BARE("Decline"));
+	add_backend(BARE("Up"));
+	snprintf(all, sizeof(all), "%d %zu", MANY, MANY * size);
+	s = open_reading(reads);
+	for (int i = 0; i < MANY; i++)
+		(void)try_to_say(s, size); /* it may be over */
+	stream_half_close(s);
+	if (stream_read(s, &reply)) {
+		ck_assert_str_eq(strbuf_str(&reply), all);
+		ck_assert_int_eq(stream_status(s, NULL), STATUS_OK);
+	} else {
+		check_refused(s);
+	}
+	stream_free(s);
+	wait_until(&choice.ended, 1);
+}
+
+/* How far the messages came is by chance; the next one gets all of them or none. */
+START_TEST(all_or_nothing)
+{
+	static const char *const reads[] = {"0", "1", "2"};
+	static const size_t sizes[] = {1, 40000, 70000, 300000};
+
+	for (int i = 0; i < 20; i++)
+		for (size_t k = 0; k < sizeof(reads) / sizeof(reads[0]); k++)
+			for (size_t m = 0; m < sizeof(sizes) / sizeof(sizes[0]); m++)
+				check_all_or_nothing(reads[k], sizes[m]);
 }
 END_TEST
 
@@ -633,6 +683,7 @@ int main(void)
 				 it_declines_before_anything_is_said,
 				 large_messages_that_were_not_sent,
 				 as_much_as_is_held,
+				 all_or_nothing,
 				 it_may_have_been_processed,
 				 more_messages_than_are_held,
 				 more_bytes_than_are_held,
