@@ -69,9 +69,10 @@ static void grow(struct sampling_room *r, uint64_t elapsed_ns)
 		r->room = r->per_second;
 }
 
+/* A higher price is paid afterwards: who waits until there is as much comes after all others. */
 static bool take(struct sampling_room *r, double price)
 {
-	if (r->room < price)
+	if (r->room < 1)
 		return false;
 	r->room -= price;
 	return true;
@@ -108,14 +109,13 @@ bool sampling_keeps(struct sampling *s, const struct sampling_call *call,
 	s->durations[bucket]++;
 	s->slice_calls++;
 	*ret_stands_for = 0;
-	if (take_any(s, call->failed)) {
-		*ret_stands_for = s->skipped;
-		s->skipped = 0;
+	if (take_any(s, call->failed) || (call->failed && take(&s->failed, 1))) {
+		*ret_stands_for = s->skipped[call->failed];
+		s->skipped[call->failed] = 0;
 		return true;
 	}
-	if ((call->failed && take(&s->failed, 1)) ||
-	    (bucket >= s->slow_bucket && take(&s->slowest, 1)))
+	if (bucket >= s->slow_bucket && take(&s->slowest, 1))
 		return true;
-	s->skipped++;
+	s->skipped[call->failed]++;
 	return false;
 }

@@ -27,7 +27,8 @@ struct sampling {
 	unsigned slice_calls; /* in this slice of a second, which began at slice_ns */
 	bool is_crowded;      /* there was no room, and calls have come too fast since */
 	double price;         /* calls of the last slice, of as many as there is room for */
-	uint64_t skipped;     /* since one was kept that stands for them */
+	/* Those that went well, and those that failed, since one was kept that stands for them. */
+	uint64_t skipped[2];
 };
 
 struct sampling_call {
@@ -38,7 +39,10 @@ struct sampling_call {
 void sampling_init(struct sampling *s, unsigned per_second, unsigned failed_per_second,
 		   unsigned slowest_per_second);
 
-/* Is the call kept? *ret_stands_for: how many others it stands for. */
+/*
+ * Is the call kept? *ret_stands_for: how many others it stands for; a failure for failures
+ * alone, since more of them are kept.
+ */
 bool sampling_keeps(struct sampling *s, const struct sampling_call *call,
 		    uint64_t *ret_stands_for);
 

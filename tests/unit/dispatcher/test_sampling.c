@@ -136,6 +136,22 @@ START_TEST(failures_have_room_of_their_own)
 }
 END_TEST
 
+/* Failures that are kept before others must not be taken for what most calls are. */
+START_TEST(failures_stand_for_failures)
+{
+	uint64_t others, stood_for[2] = {0};
+
+	for (int i = 0; i < 400000; i++) {
+		bool failed = i % 10 == 0; /* 2,000 of 20,000 a second: more than have room */
+		now_ns += 50000;
+		if (keeps(100, failed, &others))
+			stood_for[failed] += 1 + others;
+	}
+	ck_assert_about(stood_for[true], 40000);
+	ck_assert_about(stood_for[false], 360000);
+}
+END_TEST
+
 START_TEST(the_slowest_have_too)
 {
 	uint64_t others, kept = 0;
@@ -174,6 +190,7 @@ int main(void)
 				 back_below_the_limit_all_are_kept_at_once,
 				 failures_cost_no_more_than_ever,
 				 failures_have_room_of_their_own,
+				 failures_stand_for_failures,
 				 the_slowest_have_too,
 				 a_clock_that_stands_still_or_durations_of_any_size_are_fine,
 				 NULL,
