@@ -85,11 +85,7 @@ static void drop(struct log_file *f)
 	f->size = 0;
 }
 
-/*
- * What cannot be written stays, to be tried again before anything follows: it may be a read
- * that finds out, for which SQLite does not always roll back. After a rollback it is
- * nobody's, and harmless: what comes next goes to the same place.
- */
+/* What cannot be written stays, to be tried again before anything follows. */
 static int flush(sqlite3_file *file)
 {
 	struct log_file *f = (struct log_file *)file;
@@ -103,6 +99,18 @@ static int flush(sqlite3_file *file)
 	return code;
 }
 
+/*
+ * When a write or a sync of the log fails, SQLite rolls the whole transaction back. What it wrote
+ * must not reach the log later: the commit that was refused may be in it.
+ */
+static int flush_or_drop(sqlite3_file *file)
+{
+	int code = flush(file);
+
+	drop((struct log_file *)file);
+	return code;
+}
+
 /* Frames that were not synced are nobody's. */
 static int log_close(sqlite3_file *file)
 {
@@ -110,10 +118,22 @@ static int log_close(sqlite3_file *file)
 	return real(file)->pMethods->xClose(real(file));
 }
 
+/*
+ * A page that its transaction left in the log early is still in the buffer, or is not. To write
+ * for a read could fail it, and of a read that fails SQLite may undo no more than the statement.
+ */
 static int log_read(sqlite3_file *file, void *data, int size, sqlite3_int64 offset)
 {
-	int code = flush(file);
+	const struct log_file *f = (const struct log_file *)file;
+	const sqlite3_int64 end = offset + size, buffer_end = f->offset + (int)f->size;
+	int code = SQLITE_OK;
 
+	if (f->size && offset >= f->offset && end <= buffer_end) {
+		memcpy(data, f->buffer->bytes + (offset - f->offset), (size_t)size);
+		return SQLITE_OK;
+	}
+	if (f->size && offset < buffer_end && end > f->offset)
+		code = flush(file);
 	return code == SQLITE_OK ? real(file)->pMethods->xRead(real(file), data, size, offset)
 				 : code;
 }
@@ -133,7 +153,7 @@ static int log_write(sqlite3_file *file, const void *data, int size, sqlite3_int
 	if (!offset)
 		drop(f); /* the log begins anew, there is nothing in it */
 	if (!f->buffer || !fits(f, size, offset)) {
-		int code = flush(file);
+		int code = flush_or_drop(file);
 
 		if (code != SQLITE_OK)
 			return code;
@@ -157,7 +177,7 @@ static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
 static int log_sync(sqlite3_file *file, int flags)
 {
 	struct log_file *f = (struct log_file *)file;
-	int code = flush(file);
+	int code = flush_or_drop(file);
 	uint64_t begin_ns;
 
 	if (code != SQLITE_OK)

@@ -354,9 +354,10 @@ enum status vectors_switch(struct store *s, char *ret_detail, int64_t *ret_chunk
 			   struct error *err)
 {
 	const struct vector_set next = s->next_vectors, none = {0};
-	const int old = s->vectors.number;
+	const struct vector_set old = s->vectors;
 	enum status status = set_number(s, "vector_set", next.number, err);
 
+	*ret_chunks = 0;
 	if (status == STATUS_OK)
 		status = set_number(s, "vector_dimensions", (int64_t)next.dimensions, err);
 	if (status == STATUS_OK)
@@ -367,11 +368,13 @@ enum status vectors_switch(struct store *s, char *ret_detail, int64_t *ret_chunk
 		status = describe_next(s, &none, err);
 	if (status == STATUS_OK)
 		status = read_settings(s, err);
-	if (status == STATUS_OK)
-		status = read_number(s->writer, tables[old].chunk_count, ret_chunks, err);
+	/* Without vectors there may be no tables either. */
+	if (status == STATUS_OK && old.dimensions)
+		status =
+			read_number(s->writer, tables[old.number].chunk_count, ret_chunks, err);
 	s->counters.vectors = s->counters.next_vectors;
 	s->counters.next_vectors = 0;
-	(void)snprintf(ret_detail, 8, "%d", old);
+	(void)snprintf(ret_detail, 8, "%d", old.number);
 	return status;
 }
 

@@ -82,20 +82,42 @@ static const char in_the_middle_of_form_5[] =
 	"UPDATE meta SET value = 7 WHERE key = 'vector_count';"
 	"PRAGMA user_version = 5;";
 
-static struct store_vector_state open_vectors(const char *sql)
+static struct store_vector_state vectors_of_store(void)
 {
 	struct store_vector_state state;
 	struct store_reader *reader;
+	struct error err;
+
+	ck_assert_int_eq(store_take_reader(f.store, &reader, &err), STATUS_OK);
+	ck_assert_int_eq(store_vector_state(reader, &f.arena, &state, &err), STATUS_OK);
+	store_give_reader(f.store, reader);
+	return state;
+}
+
+static struct store_vector_state open_vectors(const char *sql)
+{
 	struct error err;
 
 	store_close(f.store);
 	f.store = NULL;
 	run_sql(sql);
 	ck_assert_int_eq(store_open(f.directory, &f.store, &err), STATUS_OK);
-	ck_assert_int_eq(store_take_reader(f.store, &reader, &err), STATUS_OK);
-	ck_assert_int_eq(store_vector_state(reader, &f.arena, &state, &err), STATUS_OK);
-	store_give_reader(f.store, reader);
-	return state;
+	return vectors_of_store();
+}
+
+/* All that is left to build of a collection without records. */
+static void build_all(const struct store_definition *stored)
+{
+	struct store_build b = {.schema_version = stored->schema_version,
+				.vector_generation = stored->vector_generation,
+				.old_generation = stored->old_generation};
+	struct store_write w = {.operation = store_build, .operands = &b, .now_us = 1};
+	struct store_write *const writes[] = {&w, NULL};
+
+	while (!b.is_done) {
+		fixture_commit(writes);
+		ck_assert_msg(w.status == STATUS_OK, "%s", w.error.message);
+	}
 }
 
 START_TEST(vectors_of_form_5)
@@ -121,6 +143,11 @@ START_TEST(vectors_of_form_5)
 	ck_assert_uint_eq(stored.vectors.dimensions, 3);
 	ck_assert_int_eq(stored.old_generation, 3);
 	ck_assert_uint_eq(stored.old_vectors.dimensions, 0);
+	build_all(&stored);
+	state = vectors_of_store();
+	ck_assert(!state.has_next);
+	ck_assert_uint_eq(state.now.dimensions, 3);
+	ck_assert_int_eq(state.now_count, 7);
 }
 END_TEST
 

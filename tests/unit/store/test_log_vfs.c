@@ -130,14 +130,14 @@ static int64_t number(struct sqlite3 *sqlite, const char *sql)
 	"INSERT INTO t (a) WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c"    \
 	" WHERE n < " #count ") SELECT zeroblob(3000) FROM c;"
 
-/* As another process finds it, which has SQLite's own VFS: the file and its log. */
-static int64_t rows_for_others(void)
+/* The file @name and its log, as a process finds them that has SQLite's own VFS. */
+static int64_t rows_in(const char *name)
 {
 	sqlite3 *other;
 	sqlite3_stmt *stmt;
 	int64_t rows;
 
-	ck_assert_int_eq(sqlite3_open_v2(path, &other, SQLITE_OPEN_READWRITE, "unix"),
+	ck_assert_int_eq(sqlite3_open_v2(name, &other, SQLITE_OPEN_READWRITE, "unix"),
 			 SQLITE_OK);
 	ck_assert_int_eq(sqlite3_prepare_v2(other, "PRAGMA integrity_check", -1, &stmt, NULL),
 			 SQLITE_OK);
@@ -146,6 +146,41 @@ static int64_t rows_for_others(void)
 	sqlite3_finalize(stmt);
 	rows = number(other, "SELECT count(*) FROM t");
 	sqlite3_close(other);
+	return rows;
+}
+
+static int64_t rows_for_others(void)
+{
+	return rows_in(path);
+}
+
+static void copy(const char *from, const char *to)
+{
+	static uint8_t bytes[8 << 20];
+	FILE *in = fopen(from, "re"), *out = fopen(to, "we");
+	size_t size;
+
+	ck_assert(in && out);
+	size = fread(bytes, 1, sizeof(bytes), in);
+	ck_assert(feof(in));
+	ck_assert_uint_eq(fwrite(bytes, 1, size, out), size);
+	ck_assert_int_eq(fclose(out), 0);
+	(void)fclose(in);
+}
+
+/* What is found if the process ends here: the log's index goes with it. */
+static int64_t rows_after_crash(void)
+{
+	char name[80], log[80], other_log[80];
+	int64_t rows;
+
+	(void)snprintf(name, sizeof(name), "%s-crash", path);
+	(void)snprintf(log, sizeof(log), "%s-wal", path);
+	(void)snprintf(other_log, sizeof(other_log), "%s-wal", name);
+	copy(path, name);
+	copy(log, other_log);
+	rows = rows_in(name);
+	(void)unlink(name); /* its log went when it was closed */
 	return rows;
 }
 
@@ -211,28 +246,64 @@ START_TEST(a_sync_that_fails_fails_the_commit)
 }
 END_TEST
 
-/*
- * Frames that a transaction left in the log early are written when it reads there. If that
- * fails, a full disk undoes the statement alone, and the others are committed with all frames.
- */
-START_TEST(what_a_read_could_not_write_is_written_later)
+/* What was refused must not be found after a crash, which would be before anything is written. */
+START_TEST(a_refused_commit_is_not_written_later)
 {
 	struct error err;
 
 	run("PRAGMA cache_size = 10;" ADD_PAGES(10));
+	fail_write = SQLITE_FULL;
+	ck_assert_int_ne(database_exec(db, ADD_PAGES(3), &err), STATUS_OK);
+	fail_write = 0;
+	(void)number(database_sqlite(db), "SELECT sum(length(a)) FROM t");
+	ck_assert_int_eq(rows_after_crash(), 10);
+	ck_assert_int_ne(database_exec(db, "INSERT INTO t (n) VALUES (1)", &err), STATUS_OK);
+	database_checkpoint(db);
+	ck_assert_int_eq(rows_after_crash(), 10);
+	ck_assert_int_eq(rows_for_others(), 10);
+}
+END_TEST
+
+/*
+ * Frames that a transaction left in the log early are read again without the disk, so that a
+ * full one fails no read: for that SQLite would undo no more than the statement.
+ */
+START_TEST(what_is_not_written_yet_is_read_on_a_full_disk)
+{
+	run("PRAGMA cache_size = 10;" ADD_PAGES(10));
 	run("BEGIN;" ADD_PAGES(201));
 	fail_write = SQLITE_FULL;
-	/* With a journal of its own, as two rows may come to have one number. */
-	ck_assert_int_eq(database_exec(db, "UPDATE t SET n = n + 1000 WHERE n < 150", &err),
-			 STATUS_RESOURCE_EXHAUSTED);
+	ck_assert_int_eq(number(database_sqlite(db), "SELECT sum(length(a)) FROM t"),
+			 INT64_C(211) * 3000);
 	fail_write = 0;
-	ck_assert_int_eq(sqlite3_get_autocommit(database_sqlite(db)), 0);
 	run(ADD_PAGES(50) "COMMIT");
 	ck_assert_int_eq(rows_for_others(), 261);
-	ck_assert_int_eq(number(database_sqlite(db), "SELECT count(*) FROM t WHERE n > 261"),
-			 0);
 	database_checkpoint(db);
 	ck_assert_int_eq(rows_for_others(), 261);
+}
+END_TEST
+
+/* With a journal of its own, as two rows may come to have one number. */
+START_TEST(a_full_disk_in_a_transaction_undoes_all_or_harms_nothing)
+{
+	struct error err;
+
+	for (int kept = 10; kept <= 300; kept += 29) {
+		run("PRAGMA cache_size = 10; DELETE FROM t; BEGIN;" ADD_PAGES(201));
+		fail_write = SQLITE_FULL;
+		ck_assert_int_eq(
+			database_exec(db, "UPDATE t SET n = n + 1000 WHERE n < 150", &err),
+			STATUS_RESOURCE_EXHAUSTED);
+		fail_write = 0;
+		if (sqlite3_get_autocommit(database_sqlite(db))) {
+			ck_assert_int_eq(rows_for_others(), 0);
+		} else {
+			run(ADD_PAGES(50) "COMMIT");
+			ck_assert_int_eq(rows_for_others(), 251);
+		}
+		run(ADD_PAGES(5));
+		(void)rows_for_others();
+	}
 }
 END_TEST
 
@@ -277,7 +348,9 @@ int main(void)
 		(const TTest *const[]){
 			a_commit_is_written_at_once, what_is_not_committed_yet_is_read_again,
 			a_write_that_fails_fails_the_commit, a_sync_that_fails_fails_the_commit,
-			what_a_read_could_not_write_is_written_later,
+			a_refused_commit_is_not_written_later,
+			what_is_not_written_yet_is_read_on_a_full_disk,
+			a_full_disk_in_a_transaction_undoes_all_or_harms_nothing,
 			a_log_begins_again_and_is_found_after_a_crash,
 			on_a_disk_that_is_not_safe_nothing_is_joined, NULL});
 }
