@@ -1,5 +1,6 @@
 #include "services/repo/builder.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,7 +25,9 @@ struct builder {
 	bool is_started;
 	pthread_mutex_t mu; /* what follows */
 	pthread_cond_t changed;
-	struct map waiting;  /* "<namespace>/<name>" -> anything */
+	struct map waiting; /* "<namespace>/<name>" -> anything */
+	struct map failed;  /* the same; all are tried again at once, when nothing else waits */
+	struct timespec retry_at;
 	struct map problems; /* the same -> why it is tried again; owned */
 	bool is_closing;
 };
@@ -200,14 +203,25 @@ static void build_one(struct builder *b, char *id)
 		return;
 	log_warn("what a change of %s/%s left to build is tried again: %s", id, name,
 		 err.message);
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += RETRY_S;
-	builder_add(b, id, name);
+	name[-1] = '/';
 	pthread_mutex_lock(&b->mu);
-	if (!b->is_closing)
-		pthread_cond_timedwait(&b->changed, &b->mu, &until);
+	map_put(&b->failed, id, b);
+	clock_gettime(CLOCK_REALTIME, &b->retry_at);
+	b->retry_at.tv_sec += RETRY_S;
 	pthread_mutex_unlock(&b->mu);
+}
+
+/* With the mutex held, nothing else to do: for more, or for those that failed. */
+static void wait_for_work(struct builder *b)
+{
+	if (!b->failed.count) {
+		pthread_cond_wait(&b->changed, &b->mu);
+	} else if (pthread_cond_timedwait(&b->changed, &b->mu, &b->retry_at) == ETIMEDOUT &&
+		   !b->waiting.count) {
+		map_release(&b->waiting, NULL);
+		b->waiting = b->failed;
+		b->failed = (struct map){0};
+	}
 }
 
 static void *run(void *arg)
@@ -219,7 +233,7 @@ static void *run(void *arg)
 		AUTO_FREE char *id = take(b);
 
 		if (!id) {
-			pthread_cond_wait(&b->changed, &b->mu);
+			wait_for_work(b);
 			continue;
 		}
 		pthread_mutex_unlock(&b->mu);
@@ -267,6 +281,7 @@ void builder_free(struct builder *b)
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->mu);
 	map_release(&b->waiting, NULL);
+	map_release(&b->failed, NULL);
 	map_release(&b->problems, free);
 	free(b);
 }

@@ -1,5 +1,8 @@
 """Modify: indexes, full text, labels, versions of the type; built in the background."""
 
+import contextlib
+import os
+import sqlite3
 import threading
 
 import grpc
@@ -10,6 +13,7 @@ from google.protobuf import json_format, struct_pb2
 
 ORDER = "shop.v1.Order"
 OLD = "message Item { string name = 1; string color = 2; }"
+BUILD_INDEX = 2  # as the table of builds has it
 NEW = "message Item { string name = 1; string color = 2; int32 weight = 3; repeated string tags = 4; }"
 
 
@@ -402,3 +406,28 @@ class Modifies(CollectorTest):
         self.front.repo.Discover(collection_repo_pb2.DiscoverRequest())
         self.assertEqual(self.built(name).full_text.state, cs.INDEX_READY)
         self.assertEqual(self.found(name, "n"), 6000)
+
+    def test_what_cannot_be_built_holds_up_nothing_else(self):
+        stuck = [self.collection() for _ in range(3)]
+        others = [self.collection() for _ in range(3)]
+        self.assertEqual(self.cluster["repo"].stop(), 0)
+        for name in stuck:
+            root = os.path.join(self.cluster.data, "repo", "ns", "default", name)
+            for directory, _, files in os.walk(root):
+                if "collection.db" not in files:
+                    continue
+                path = os.path.join(directory, "collection.db")
+                with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+                    # An index of no field: damage that only its build finds.
+                    connection.execute("INSERT INTO builds (kind, detail, position, last)"
+                                       " VALUES (%d, ')', 0, 0)" % BUILD_INDEX)
+        self.cluster["repo"].start()
+        self.wait_back("repo")
+        for name in stuck:
+            self.describe(name)
+        for name in others:
+            self.modify(name, indexed_fields=["number"])
+        for name in stuck:
+            eventually(lambda name=name: self.describe(name).build.problem, "all are tried")
+        for name in others:
+            self.built(name)
