@@ -78,10 +78,12 @@ static void finish(struct attempt *a, const struct dispatch_result *result)
 	a->x->finish(a->x, result);
 }
 
+/* Whoever comes last, one of those before may have processed it. */
 static void finish_failed(struct attempt *a, const struct error *err, bool not_processed)
 {
-	struct dispatch_result result = {
-		.envelope = err->status, .err = *err, .not_processed = not_processed};
+	struct dispatch_result result = {.envelope = err->status,
+					 .err = *err,
+					 .not_processed = not_processed && !a->who.is_unsure};
 
 	finish(a, &result);
 }
@@ -327,7 +329,7 @@ static void nobody(struct attempt *a, const struct error *last)
 	struct error err;
 
 	candidates_describe_none(&a->who, last, a->method != NULL, &err);
-	finish_failed(a, &err, !a->who.is_unsure);
+	finish_failed(a, &err, true);
 }
 
 static struct handler *take_handler(const struct attempt *a)

@@ -131,6 +131,17 @@ class Handlers(Next):
         self.call_until(down)
         self.assertEqual(self.call(number="last").receipt, "attached")
 
+    def test_what_one_may_have_done_nobody_calls_undone(self):
+        failing = self.bind("Charge", self.break_down)
+        self.attach(self.front, "", SERVICE, "Charge", lambda order, _c: self.Reply())
+        for _ in range(200):
+            with self.assertRpcError(Code.INVALID_ARGUMENT) as e:
+                self.front.unary(path("Charge"), b"no message", metadata=(IDEMPOTENT,))
+            if failing.calls:
+                break
+        self.assertTrue(failing.calls)
+        self.assertNotIn("collector-not-processed", dict(e.error.trailing_metadata()))
+
 
 class Streams(Next):
     def upload(self, read_first, begun=None):
