@@ -69,6 +69,7 @@ struct store {
 	struct store_text text, next_text; /* the writer's: next_text is being built */
 	/* The group did something to what it is, not only to records; to its indexes. */
 	bool shape_changed, indexes_changed;
+	bool shape_is_unknown; /* it could not be read again after a change was undone */
 	struct store_retention retention;
 	struct store_quota quota;
 	struct vector_set vectors, next_vectors; /* the writer's, as text is */

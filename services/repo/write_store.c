@@ -16,13 +16,14 @@ static enum status run_on_group(struct store *s, const char *sql, struct error *
 	return status == STATUS_OK ? database_run(s->writer, stmt, err) : status;
 }
 
-enum status store_begin(struct store *s, struct error *err)
+static enum status read_all_shape(struct store *s, struct error *err)
 {
-	s->broken.status = STATUS_OK;
-	s->is_unguarded = s->must_repeat = false;
-	s->has_changed = s->shape_changed = s->indexes_changed = false;
-	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
-	return run_on_group(s, "BEGIN IMMEDIATE", err);
+	enum status status = read_shape(s, err);
+
+	if (status == STATUS_OK)
+		status = read_settings(s, err);
+	s->shape_is_unknown = status != STATUS_OK;
+	return status;
 }
 
 /* After what changed it was undone. If it cannot be read, nothing can be written either. */
@@ -30,10 +31,25 @@ static void restore_shape(struct store *s)
 {
 	struct error err;
 
-	if (s->shape_changed &&
-	    (read_shape(s, &err) != STATUS_OK || read_settings(s, &err) != STATUS_OK) &&
+	if (s->shape_changed && read_all_shape(s, &err) != STATUS_OK &&
 	    s->broken.status == STATUS_OK)
 		s->broken = err;
+}
+
+enum status store_begin(struct store *s, struct error *err)
+{
+	enum status status;
+
+	s->broken.status = STATUS_OK;
+	s->is_unguarded = s->must_repeat = false;
+	s->has_changed = s->shape_changed = s->indexes_changed = false;
+	s->total_changes = sqlite3_total_changes64(database_sqlite(s->writer));
+	status = run_on_group(s, "BEGIN IMMEDIATE", err);
+	if (status == STATUS_OK && s->shape_is_unknown)
+		status = read_all_shape(s, err);
+	if (status != STATUS_OK)
+		store_rollback(s);
+	return status;
 }
 
 void store_rollback(struct store *s)

@@ -3,9 +3,11 @@
  * parts, whatever is written meanwhile and wherever the program ends.
  */
 #include <math.h>
+#include <sqlite3.h>
 
 #include "common/base/alloc.h"
 #include "services/repo/store.h"
+#include "services/repo/store_internal.h"
 #include "tests/support/suite.h"
 #include "tests/unit/repo/fixture.h"
 
@@ -105,9 +107,9 @@ static bool render(void *arg, const char *type_url, struct bytes proto, struct s
 	       STATUS_OK;
 }
 
-static enum status try_modify(size_t dimensions, struct error *err)
+static struct store_modify modification(size_t dimensions)
 {
-	struct store_modify m = {
+	return (struct store_modify){
 		.definition = bytes_of_string("d"),
 		.building_definition = bytes_of_string("building"),
 		.sets_vector = true,
@@ -115,6 +117,11 @@ static enum status try_modify(size_t dimensions, struct error *err)
 		.old_vector_field = "before",
 		.old_vector_numbers = "7",
 	};
+}
+
+static enum status try_modify(size_t dimensions, struct error *err)
+{
+	struct store_modify m = modification(dimensions);
 	struct store_write w = {.operation = store_modify, .operands = &m, .now_us = 1};
 	struct store_write *const writes[] = {&w, NULL};
 
@@ -460,12 +467,50 @@ START_TEST(who_knows_less_builds_nothing)
 }
 END_TEST
 
+static int deny_meta(void *arg, int action, const char *table, const char *column,
+		     const char *database, const char *trigger)
+{
+	(void)arg;
+	(void)column;
+	(void)database;
+	(void)trigger;
+	return action == SQLITE_READ && table && !strcmp(table, "meta") ? SQLITE_DENY
+									: SQLITE_OK;
+}
+
+/* What cannot be read when a change is undone is read before anything is written. */
+START_TEST(nothing_is_written_by_settings_that_are_not_known)
+{
+	sqlite3 *sqlite = database_sqlite(f.store->writer);
+	struct store_modify m = modification(1);
+	struct store_write w = {.operation = store_modify, .operands = &m, .now_us = 1};
+	AUTO_STRBUF empty = STRBUF_INIT;
+	struct store_batch put_again = {.writes = fixture_write("1", &empty)};
+	struct error err;
+
+	fill();
+	ck_assert_int_eq(store_begin(f.store, &err), STATUS_OK);
+	fixture_apply(&w);
+	ck_assert_int_eq(w.status, STATUS_OK);
+	ck_assert_int_eq(sqlite3_set_authorizer(sqlite, deny_meta, NULL), SQLITE_OK);
+	store_rollback(f.store);
+	ck_assert_int_ne(store_write(f.store, &put_again, &err), STATUS_OK);
+	ck_assert_int_eq(sqlite3_set_authorizer(sqlite, NULL, NULL), SQLITE_OK);
+	put(10, 31);
+	check();
+	modify(1);
+	build_all();
+	check();
+}
+END_TEST
+
 int main(void)
 {
 	return suite_run("repo/rebuild", setup, fixture_close,
-			 (const TTest *const[]){the_old_ones_serve_until_the_new_are_whole,
-						there_and_back_and_none,
-						what_was_under_way_until_the_end_is_made_ready,
-						who_knows_less_builds_nothing,
-						a_search_is_interrupted, NULL});
+			 (const TTest *const[]){
+				 the_old_ones_serve_until_the_new_are_whole,
+				 there_and_back_and_none,
+				 what_was_under_way_until_the_end_is_made_ready,
+				 who_knows_less_builds_nothing, a_search_is_interrupted,
+				 nothing_is_written_by_settings_that_are_not_known, NULL});
 }
