@@ -527,11 +527,29 @@ void rpc_channel_unref(struct rpc_channel *c)
 	client = c->client;
 	pthread_mutex_lock(&client->mutex);
 	if (atomic_fetch_sub(&c->refs, 1) == 1) {
-		list(c);
+		if (!c->is_replaced)
+			list(c);
 		gone = take_surplus(client);
+		if (c->is_replaced) {
+			c->older = gone;
+			gone = c;
+		}
 	}
 	pthread_mutex_unlock(&client->mutex);
 	free_all(gone);
+}
+
+void rpc_channel_replace(struct rpc_channel *c)
+{
+	struct rpc_client *client = c->client;
+	struct map *channels = &client->channels[c->trust];
+
+	pthread_mutex_lock(&client->mutex);
+	if (map_get(channels, c->key) == c) {
+		(void)map_remove(channels, c->key);
+		c->is_replaced = true;
+	}
+	pthread_mutex_unlock(&client->mutex);
 }
 
 void rpc_client_forget_unused(struct rpc_client *client)

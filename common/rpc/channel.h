@@ -30,6 +30,7 @@ struct rpc_channel {
 	bool is_named;      /* what it dials comes of lookups */
 	grpc_channel *core; /* for good, if it is not named */
 	atomic_uint refs; /* become and leave 0 with client.mutex, which guards what follows */
+	bool is_replaced; /* not to be found any more: gone with its last user */
 	uint64_t unused_since_ns;
 	struct rpc_channel *newer, *older; /* of those that nobody uses */
 	/* If it is named: the mutex guards what follows, and core. */

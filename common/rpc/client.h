@@ -81,6 +81,13 @@ struct rpc_channel *rpc_client_channel_at(struct rpc_client *client, const char 
 
 void rpc_channel_unref(struct rpc_channel *channel); /* NULL is fine */
 
+/*
+ * Who asks for this channel from now on gets another one, with a connection of its own. For a
+ * peer that has been silent: its connection may take TCP many seconds to try again or to give
+ * up. Who has it, the caller too, goes on with it.
+ */
+void rpc_channel_replace(struct rpc_channel *channel);
+
 /* Forget those that nobody has used for long; a client that is used does so by itself. */
 void rpc_client_forget_unused(struct rpc_client *client);
 size_t rpc_client_channel_count(struct rpc_client *client);

@@ -312,8 +312,10 @@ static void ping_done(void *arg, enum status status, const struct error *err,
 		ask(m, peer_id(p->peer), answer.mesh_version);
 	} else if (peers_missed(m->d->peers, p->peer)) {
 		mesh_changed(m);
-		if (peers_state(m->d->peers, p->peer) == PEER_UNREACHABLE)
+		if (peers_state(m->d->peers, p->peer) == PEER_UNREACHABLE) {
 			mesh_forget(m, peer_id(p->peer));
+			peers_redial(m->d->peers, p->peer);
+		}
 	}
 	arena_release(&arena);
 	peer_release(p->peer);

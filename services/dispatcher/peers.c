@@ -87,6 +87,18 @@ void peers_free(struct peers *p)
 	free(p);
 }
 
+/* The channel, a reference, is taken. */
+static struct peer *new_peer(const char *id, const char *address, struct rpc_channel *channel)
+{
+	struct peer *x = xcalloc(1, sizeof(*x));
+
+	atomic_init(&x->refs, 1);
+	x->id = xstrdup(id);
+	x->address = xstrdup(address);
+	x->channel = channel;
+	return x;
+}
+
 /*
  * Holds p->mu. A peer that moved is another one of the same id: who calls the old one goes
  * on doing so. The channel, a reference, is taken or given back.
@@ -101,11 +113,7 @@ static struct peer *find_or_make(struct peers *p, const char *id, const char *ad
 		rpc_channel_unref(channel);
 		return before;
 	}
-	x = xcalloc(1, sizeof(*x));
-	atomic_init(&x->refs, 1);
-	x->id = xstrdup(id);
-	x->address = xstrdup(address);
-	x->channel = channel;
+	x = new_peer(id, address, channel);
 	x->created_us = before ? before->created_us : clock_unix_us();
 	x->outbound = before && before->outbound;
 	map_put(&p->by_id, id, x);
@@ -136,6 +144,33 @@ bool peers_put(struct peers *p, const char *id, const char *address,
 	}
 	pthread_mutex_unlock(&p->mu);
 	return x != NULL;
+}
+
+void peers_redial(struct peers *p, struct peer *peer)
+{
+	struct rpc_channel *channel;
+	struct peer *x;
+
+	rpc_channel_replace(peer->channel);
+	channel = rpc_client_channel(p->client, peer->address, RPC_TRUST_FOREIGN);
+	if (!channel)
+		return; /* the next time will do */
+	pthread_mutex_lock(&p->mu);
+	if (map_get(&p->by_id, peer->id) == peer) {
+		x = new_peer(peer->id, peer->address, channel);
+		channel = NULL;
+		x->namespaces = copy_list((const char *const *)peer->namespaces);
+		x->state = peer->state;
+		x->missed = peer->missed;
+		x->created_us = peer->created_us;
+		x->last_seen_us = peer->last_seen_us;
+		x->round_trip_us = peer->round_trip_us;
+		x->outbound = peer->outbound;
+		map_put(&p->by_id, peer->id, x);
+		unref(peer); /* the caller has it */
+	}
+	pthread_mutex_unlock(&p->mu);
+	rpc_channel_unref(channel);
 }
 
 bool peers_remove(struct peers *p, const char *id)

@@ -46,6 +46,12 @@ void peers_free(struct peers *p);
 bool peers_put(struct peers *p, const char *id, const char *address,
 	       const char *const *namespaces, bool outbound);
 bool peers_remove(struct peers *p, const char *id);
+
+/*
+ * Over a connection of its own from now on, in whatever state it is. Calls under way go on
+ * over the old one, and so does @peer, which the caller holds.
+ */
+void peers_redial(struct peers *p, struct peer *peer);
 bool peers_has(struct peers *p, const char *id);
 
 /* Is a peer at this address up? */

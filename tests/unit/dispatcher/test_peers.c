@@ -170,6 +170,34 @@ START_TEST(who_holds_a_peer_is_no_call)
 }
 END_TEST
 
+/* As another connection, and as nothing else. */
+START_TEST(a_silent_peer_is_dialled_anew)
+{
+	struct peer *x, *anew;
+
+	ck_assert(peers_put(peers, "a", "127.0.0.1:1", users, true));
+	x = peers_take(peers, "a");
+	for (int i = 0; i < PEER_UNREACHABLE_AFTER; i++)
+		peers_missed(peers, x);
+	peers_redial(peers, x);
+	anew = peers_take(peers, "a");
+	ck_assert_ptr_ne(anew, x);
+	ck_assert_ptr_ne(peer_channel(anew), peer_channel(x));
+	ck_assert_int_eq(state_of("a"), PEER_UNREACHABLE);
+	peers_redial(peers, x); /* which is not it any more */
+	peer_done(x);
+	x = peers_take(peers, "a");
+	ck_assert_ptr_eq(x, anew);
+	peers_answered(peers, anew, 100, NULL);
+	ck_assert_int_eq(state_of("a"), PEER_UP);
+	peer_done(x);
+	peer_done(anew);
+	x = peers_take_serving(peers, "users", NULL, 0);
+	ck_assert_ptr_eq(x, anew);
+	peer_done(x);
+}
+END_TEST
+
 START_TEST(a_removed_peer_stays_valid_while_it_is_held)
 {
 	struct peer *x;
@@ -381,6 +409,7 @@ int main(void)
 				 the_less_busy_of_two_is_taken_and_the_tried_are_not,
 				 the_much_nearer_of_two_is_taken,
 				 who_holds_a_peer_is_no_call,
+				 a_silent_peer_is_dialled_anew,
 				 a_removed_peer_stays_valid_while_it_is_held,
 				 what_is_shared_is_what_both_have,
 				 handlers_are_found_by_method_or_for_the_whole_service,

@@ -288,6 +288,33 @@ START_TEST(channels_that_nobody_uses_are_forgotten)
 }
 END_TEST
 
+/* Who has it goes on with it; who asks gets another, which is kept as any is. */
+START_TEST(a_channel_is_replaced)
+{
+	struct rpc_channel *old, *new;
+	char address[64];
+
+	snprintf(address, sizeof(address), "127.0.0.1:%d", names.port);
+	old = rpc_client_channel(client, address, RPC_TRUST_FOREIGN);
+	ck_assert(arrives(old));
+	rpc_channel_replace(old);
+	rpc_channel_replace(old); /* nobody's twice */
+	ck_assert_uint_eq(rpc_client_channel_count(client), 0);
+	new = rpc_client_channel(client, address, RPC_TRUST_FOREIGN);
+	ck_assert_ptr_ne(new, old);
+	ck_assert(!rpc_channel_is_ready(new));
+	rpc_channel_replace(old);
+	ck_assert(arrives(old));
+	ck_assert(arrives(new));
+	rpc_channel_unref(old);
+	ck_assert_uint_eq(rpc_client_channel_count(client), 1);
+	rpc_channel_unref(new);
+	ck_assert_uint_eq(rpc_client_channel_count(client), 1);
+	ck_assert_ptr_eq(rpc_client_channel(client, address, RPC_TRUST_FOREIGN), new);
+	rpc_channel_unref(new);
+}
+END_TEST
+
 /* A call holds its channel: whoever began it may let go. */
 static void ended(void *arg, enum status status, const struct error *why, struct bytes reply,
 		  const struct rpc_outcome *outcome)
@@ -340,6 +367,6 @@ int main(void)
 				 a_name_that_changes_its_meaning, a_name_that_moves_is_followed,
 				 a_resolver_that_is_away, lookups_are_few_and_have_an_end,
 				 addresses_are_judged_too,
-				 channels_that_nobody_uses_are_forgotten,
+				 channels_that_nobody_uses_are_forgotten, a_channel_is_replaced,
 				 a_call_keeps_its_channel, NULL});
 }
