@@ -10,6 +10,7 @@
 #include "services/dispatcher/hearsay.h"
 #include "services/dispatcher/mesh.h"
 #include "services/dispatcher/peers.h"
+#include "services/dispatcher/typed.h"
 
 enum { MAX_HANDLERS = 256 };
 
@@ -22,6 +23,8 @@ struct inquiry {
 	struct candidate *candidates; /* room for all */
 	bool elsewhere;               /* another collector is the target */
 	bool here;                    /* a handler of this collector gets it */
+	bool is_typed;                /* it is a call of a typed collection */
+	struct typed_collection collection;
 };
 
 static void add(struct inquiry *i, const struct candidate *c)
@@ -67,6 +70,28 @@ static void ask_handlers(struct inquiry *i)
 	}
 }
 
+/* The service is of a collection: this collector's own comes first. */
+static void ask_collection(struct inquiry *i, struct rpc_call *call)
+{
+	bool may;
+
+	i->is_typed = typed_collection_of(i->q->service, &i->collection);
+	if (!i->is_typed)
+		return;
+	may = !i->elsewhere && !strcmp(i->collection.ns, i->q->ns) &&
+	      !typed_is_absent(i->d->typed, &i->collection, call);
+	i->here |= may;
+	add(i,
+	    &(struct candidate){
+		    .kind = CANDIDATE_HANDLER,
+		    .id = arena_printf(i->arena, "%s/%s", i->collection.ns, i->collection.name),
+		    .eligible = may,
+		    .reason = may ? "the repo of this collector has the collection"
+			      : i->elsewhere
+				      ? "the call is for another collector"
+				      : "the repo of this collector has no such collection"});
+}
+
 /* -------------------------------------------------------------------- peers */
 
 static bool serves(const char *const *namespaces, const char *ns)
@@ -93,8 +118,9 @@ static const char *why_peer(const struct inquiry *i, const struct peer_info *p, 
 	if (p->state == PEER_UNREACHABLE)
 		return "it is unreachable";
 	if (i->here)
-		return "it serves the namespace, but a handler is here: asked if none can "
-		       "be reached";
+		return i->is_typed ? "it serves the namespace, but the collection is here"
+				   : "it serves the namespace, but a handler is here: asked if "
+				     "none can be reached";
 	*ret_may = true;
 	if (p->is_ejected)
 		return "it serves the namespace, but was away when it was called last: asked "
@@ -152,9 +178,13 @@ static const char *decide(const struct inquiry *i)
 
 	while (eligible < i->e.count && i->candidates[eligible].eligible)
 		eligible++;
+	if (i->is_typed && strcmp(i->collection.ns, i->q->ns) != 0)
+		return arena_printf(i->arena,
+				    "INVALID_ARGUMENT: the service is of namespace %s, not %s",
+				    i->collection.ns, i->q->ns);
 	if (i->here)
-		return arena_printf(i->arena, "a handler of this collector, %s, is called",
-				    self);
+		return arena_printf(i->arena, "a %s of this collector, %s, is called",
+				    i->is_typed ? "collection" : "handler", self);
 	if (i->elsewhere)
 		return eligible ? arena_printf(i->arena, "collector %s is called", i->q->target)
 				: arena_printf(i->arena, "NOT_FOUND: collector %s is not known",
@@ -164,6 +194,8 @@ static const char *decide(const struct inquiry *i)
 						    i->candidates[0].id)
 				     : arena_printf(i->arena, "one of %zu collectors is called",
 						    eligible);
+	if (i->is_typed)
+		return "UNIMPLEMENTED: there is no such collection; NOT_FOUND for a Dispatch";
 	return i->e.registered ? "UNAVAILABLE: the method is registered and has no handler"
 			       : "NOT_FOUND: nobody serves the method";
 }
@@ -199,9 +231,10 @@ struct explanation explain(struct dispatcher *d, const struct explain_question *
 		pool_unref(pool);
 	peers = peers_list(d->peers, arena, &peer_count);
 	heard = mesh_heard(d->mesh, arena, &heard_count);
-	i.candidates = arena_alloc(arena, (MAX_HANDLERS + peer_count + heard_count) *
+	i.candidates = arena_alloc(arena, (MAX_HANDLERS + 1 + peer_count + heard_count) *
 						  sizeof(*i.candidates));
 	ask_handlers(&i);
+	ask_collection(&i, options->parent);
 	ask_peers(&i, peers, peer_count);
 	ask_heard(&i, heard, heard_count);
 	qsort(i.candidates, i.e.count, sizeof(*i.candidates), eligible_first);

@@ -80,6 +80,29 @@ class Far(TwoHopsTest):
                                                          text="no collection"):
                 self.before.unary(path, b"")
 
+    def explain(self, client, service, namespace="default", target=""):
+        return client.dispatcher.Explain(dp.ExplainRequest(
+            namespace=namespace, service=common_pb2.ServiceTypeRef(service_name=service),
+            method_name="Get", target_collector_id=target))
+
+    def test_it_is_explained(self):
+        here = self.explain(self.front, SERVICE)
+        self.assertIn("a collection of this collector, %s, is called" % self.me, here.decision)
+        self.assertEqual([(c.id, c.kind) for c in here.candidates if c.eligible],
+                         [("default/orders", dp.CANDIDATE_HANDLER)])
+        far = self.explain(self.before, SERVICE)
+        self.assertIn("collector %s is called" % self.me, far.decision)
+        self.assertEqual([c.id for c in far.candidates if c.eligible], [self.me])
+        self.assertIn("has no such collection",
+                      next(c.reason for c in far.candidates if c.id == "default/orders"))
+        for decision, answer in (
+                ("UNIMPLEMENTED", self.explain(self.before, "collections.nowhere.Orders",
+                                               "nowhere")),
+                ("UNIMPLEMENTED", self.explain(self.before, SERVICE, target="before")),
+                ("INVALID_ARGUMENT", self.explain(self.front, SERVICE, "nowhere"))):
+            with self.subTest(decision):
+                self.assertIn(decision, answer.decision)
+
     def test_it_is_in_the_history(self):
         self.orders.List()
 
