@@ -154,7 +154,7 @@ void peers_redial(struct peers *p, struct peer *peer)
 	rpc_channel_replace(peer->channel);
 	channel = rpc_client_channel(p->client, peer->address, RPC_TRUST_FOREIGN);
 	if (!channel)
-		return; /* the next time will do */
+		return; /* the old one has to do, and comes back when TCP tries again */
 	pthread_mutex_lock(&p->mu);
 	if (map_get(&p->by_id, peer->id) == peer) {
 		x = new_peer(peer->id, peer->address, channel);

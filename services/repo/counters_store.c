@@ -47,26 +47,13 @@ enum status counters_read(struct store *s, struct error *err)
 	return status;
 }
 
-static enum status save(struct store *s, const char *key, int64_t value, struct error *err)
-{
-	sqlite3_stmt *stmt;
-	enum status status = database_prepare(
-		s->writer, "UPDATE meta SET value = ?2 WHERE key = ?1", &stmt, err);
-
-	if (status != STATUS_OK)
-		return status;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 2, value);
-	return database_run(s->writer, stmt, err);
-}
-
 enum status counters_save(struct store *s, struct error *err)
 {
 	enum status status = STATUS_OK;
 
 	for (size_t i = 0; status == STATUS_OK && i < COUNTER_COUNT; i++)
 		if (value_of(&s->counters, i) != value_of(&s->committed, i))
-			status = save(s, counters[i].key, value_of(&s->counters, i), err);
+			status = set_number(s, counters[i].key, value_of(&s->counters, i), err);
 	return status;
 }
 

@@ -102,23 +102,37 @@ static enum status add_version(struct store *s, const struct store_modify *m, ui
 						      : status;
 }
 
+/* To set @key, which lives until it has run, to the second parameter. */
+static enum status prepare_meta(struct store *s, const char *key, sqlite3_stmt **ret,
+				struct error *err)
+{
+	enum status status = database_prepare(
+		s->writer, "UPDATE meta SET value = ?2 WHERE key = ?1", ret, err);
+
+	if (status == STATUS_OK)
+		sqlite3_bind_text(*ret, 1, key, -1, SQLITE_STATIC);
+	return status;
+}
+
 enum status set_number(struct store *s, const char *key, int64_t value, struct error *err)
 {
-	AUTO_FREE char *sql = xasprintf("UPDATE meta SET value = ? WHERE key = '%s'", key);
+	sqlite3_stmt *stmt;
+	enum status status = prepare_meta(s, key, &stmt, err);
 
-	return run_on_row(s, sql, value, err);
+	if (status != STATUS_OK)
+		return status;
+	sqlite3_bind_int64(stmt, 2, value);
+	return database_run(s->writer, stmt, err);
 }
 
 static enum status set_text(struct store *s, const char *key, const char *value,
 			    struct error *err)
 {
 	sqlite3_stmt *stmt;
-	enum status status = database_prepare(
-		s->writer, "UPDATE meta SET value = ?2 WHERE key = ?1", &stmt, err);
+	enum status status = prepare_meta(s, key, &stmt, err);
 
 	if (status != STATUS_OK)
 		return status;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
 	sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);
 	return database_run(s->writer, stmt, err);
 }
